@@ -1,0 +1,1 @@
+//! The wiring: from a config to a running doorward. Floor 7.

@@ -1,0 +1,1 @@
+//! Certificates: from PEM to what a handshake is answered with. Floor 4.

@@ -1,0 +1,55 @@
+//! The configuration: checked values that every room above reads.
+//!
+//! Floor 2. Each section has a file that holds its checked type, its defaults and its reading from TOML
+//! side by side. What exists as a [`Config`] is sound: names are parsed, files that it names were there,
+//! references resolve. Everything that is wrong is reported, not only the first thing.
+
+mod acme;
+mod certificates;
+mod listener;
+mod operate;
+mod route;
+mod storage;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use acme::{Acme, Eab, Issuer, KeyType};
+pub use certificates::{CertificateId, Certificates};
+pub use listener::{Listener, ListenerProtocol, TlsOptions, TlsVersion};
+pub use operate::{AccessLog, Admin, Limits, Log, LogFormat, MetricsListener, Timeouts};
+pub use route::{BackendAddress, CertificateChoice, HttpsPolicy, Route, RouteHost};
+pub use storage::Storage;
+
+/// Everything that a config file and its includes say, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The main file.
+    pub file: PathBuf,
+    /// Every file that was read, the main one first.
+    pub files: Vec<PathBuf>,
+    /// The folders whose changes can change the config: those of `files` and of the include globs.
+    pub watched: Vec<PathBuf>,
+    /// `[[listener]]`, in the order of the file.
+    pub listeners: Vec<Arc<Listener>>,
+    /// `[certificates]`.
+    pub certificates: Certificates,
+    /// `[storage]`.
+    pub storage: Storage,
+    /// `[acme]`, where a route has `certificate = "auto"` or the section is written.
+    pub acme: Option<Acme>,
+    /// `[[route]]`, of the main file first, then of the includes by path.
+    pub routes: Vec<Arc<Route>>,
+    /// `[timeouts]`.
+    pub timeouts: Timeouts,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[admin]`.
+    pub admin: Admin,
+    /// `[metrics]`: where `/metrics`, `/healthz` and `/readyz` answer; none where the section is absent.
+    pub metrics: Option<MetricsListener>,
+    /// `[log]`.
+    pub log: Log,
+    /// `workers`: data-plane threads; the number of cores where it is not written.
+    pub workers: usize,
+}

@@ -1,0 +1,1 @@
+//! Listeners: accept loops and the whole trip of a connection. Floor 6.

@@ -1,0 +1,1 @@
+//! Where doorward keeps what it made. Floor 3.
