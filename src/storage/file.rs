@@ -3,23 +3,20 @@
 //! A value is written to a temporary file beside its place, synced, and renamed over it; then the folder
 //! is synced. Locks are `flock` locks on files under `locks/`, so the kernel frees them with the process.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use notify::{RecursiveMode, Watcher};
 
 use super::events::Hub;
+use super::files::{self, TEMPORARY, failed};
 use super::{Event, Events, Key, Lease, Storage, StorageError, keys};
 
 const LOCKS: &str = "locks";
-const TEMPORARY: &str = ".tmp-";
-/// After which a temporary file is what a crash left, not what a neighbour is writing.
-const STALE: Duration = Duration::from_secs(3600);
 /// How long after a new folder appeared it is looked at again: a file that was put into it before the
 /// watch was in place is told of by nobody.
 const SETTLE: Duration = Duration::from_millis(300);
@@ -37,10 +34,10 @@ impl FileStorage {
     /// # Errors
     /// [`StorageError::Io`], where that cannot be.
     pub fn open(root: &Path) -> Result<Self, StorageError> {
-        create_folder(root)?;
+        files::create_folder(root)?;
         // Events carry resolved paths; symlinks above must not hide them.
         let root = root.canonicalize().map_err(|e| failed("open", root, e))?;
-        remove_stale(&root);
+        files::remove_stale(&root);
         Ok(Self { root: Arc::new(root), hub: Arc::default(), watcher: Mutex::new(None) })
     }
 
@@ -96,17 +93,12 @@ impl std::fmt::Debug for FileStorage {
 impl Storage for FileStorage {
     async fn read(&self, key: &Key) -> Result<Option<Vec<u8>>, StorageError> {
         let path = self.root.join(key.as_str());
-        blocking(move || match fs::read(&path) {
-            Ok(value) => Ok(Some(value)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(failed("read", &path, e)),
-        })
-        .await
+        blocking(move || files::read(&path)).await
     }
 
     async fn write(&self, key: &Key, value: &[u8]) -> Result<(), StorageError> {
         let (path, value) = (self.root.join(key.as_str()), value.to_vec());
-        blocking(move || replace(&path, &value)).await?;
+        blocking(move || files::replace(&path, &value)).await?;
         // Our own changes are told at once and whatever the kernel's watch does.
         self.hub.publish(&Event::Written(key.clone()));
         Ok(())
@@ -114,7 +106,7 @@ impl Storage for FileStorage {
 
     async fn delete(&self, key: &Key) -> Result<(), StorageError> {
         let path = self.root.join(key.as_str());
-        blocking(move || remove(&path)).await?;
+        blocking(move || files::remove(&path)).await?;
         self.hub.publish(&Event::Deleted(key.clone()));
         Ok(())
     }
@@ -134,12 +126,7 @@ impl Storage for FileStorage {
         let path = self.root.join(LOCKS).join(keys::segment(name));
         let file = blocking({
             let path = path.clone();
-            move || {
-                create_folder(path.parent().unwrap_or(&path))?;
-                let mut options = OpenOptions::new();
-                options.create(true).truncate(false).write(true).mode(0o600);
-                options.open(&path).map_err(|e| failed("open the lock", &path, e))
-            }
+            move || files::open_lock(&path)
         })
         .await?;
         // Asking again now and then, as a blocking lock would hold a thread for each that waits.
@@ -158,57 +145,6 @@ impl Storage for FileStorage {
         self.start_watcher()?;
         Ok(self.hub.subscribe(prefix))
     }
-}
-
-/// Creates the folder and those above it with mode 0700; leaves one that is there as it is.
-///
-/// # Errors
-/// [`StorageError::Io`].
-pub(crate) fn create_folder(path: &Path) -> Result<(), StorageError> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| failed("create the folder", path, e))?;
-    if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        sync_folder(parent)?;
-    }
-    Ok(())
-}
-
-/// Puts `value` at `path`, atomically and durably, with mode 0600 from the first byte on.
-///
-/// # Errors
-/// [`StorageError::Io`].
-pub(crate) fn replace(path: &Path, value: &[u8]) -> Result<(), StorageError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    create_folder(folder)?;
-    let temporary = folder.join(format!("{TEMPORARY}{}-{:016x}", std::process::id(), fastrand::u64(..)));
-    let written = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-        file.write_all(value)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    })();
-    if let Err(e) = written {
-        // Nothing to do where even that fails: `remove_stale` gets it later.
-        let _ = fs::remove_file(&temporary);
-        return Err(failed("write", path, e));
-    }
-    sync_folder(folder)
-}
-
-fn remove(path: &Path) -> Result<(), StorageError> {
-    match fs::remove_file(path) {
-        Ok(()) => {}
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(failed("delete", path, e)),
-    }
-    let Some(folder) = path.parent() else { return Ok(()) };
-    sync_folder(folder)
-}
-
-fn sync_folder(path: &Path) -> Result<(), StorageError> {
-    File::open(path).and_then(|folder| folder.sync_all()).map_err(|e| failed("sync the folder", path, e))
 }
 
 fn walk(root: &Path, folder: &Path, found: &mut Vec<Key>) -> io::Result<()> {
@@ -269,21 +205,6 @@ async fn publish_folder(root: &Arc<PathBuf>, hub: &Hub, folder: PathBuf) {
     }
 }
 
-/// Removes temporary files that a crash left behind. What cannot be removed does no harm.
-fn remove_stale(folder: &Path) {
-    for path in fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
-        let old = |path: &Path| {
-            let modified = path.symlink_metadata().and_then(|m| m.modified()).ok();
-            modified.and_then(|at| SystemTime::now().duration_since(at).ok()).is_some_and(|age| age > STALE)
-        };
-        if path.is_dir() {
-            remove_stale(&path);
-        } else if path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(TEMPORARY)) && old(&path) {
-            let _ = fs::remove_file(&path);
-        }
-    }
-}
-
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, StorageError> {
@@ -291,10 +212,6 @@ async fn blocking<T: Send + 'static>(
         Ok(result) => result,
         Err(e) => Err(failed("work on", Path::new("the storage"), io::Error::other(e))),
     }
-}
-
-fn failed(action: &'static str, path: &Path, source: io::Error) -> StorageError {
-    StorageError::Io { action, path: path.to_path_buf(), source }
 }
 
 #[cfg(test)]

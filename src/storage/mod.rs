@@ -7,6 +7,7 @@
 mod api;
 mod events;
 mod file;
+pub(crate) mod files;
 pub mod keys;
 mod memory;
 
