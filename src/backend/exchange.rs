@@ -8,7 +8,6 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use http_body::{Body, Frame};
 
-use super::BackendAddress;
 use super::pool::{Connection, Pools};
 use super::upload::{RequestBodyError, Upload};
 use crate::http1::{BodyDecoder, BodyError, Fields, Framing, FramingError, HeadError, HeadLimits};
@@ -29,6 +28,7 @@ pub struct Exchange<B> {
     upload: Upload<B>,
     method: Method,
     answer: Answer,
+    framing: Framing,
     received: bool,
     reusable: bool,
     /// Bytes moved in either direction: whoever keeps a deadline sees by it that there is progress.
@@ -78,6 +78,7 @@ where
             upload: Upload::new(body, framing),
             method,
             answer: Answer::Head(Progress::default()),
+            framing: Framing::None,
             received: false,
             reusable: true,
             progress: 0,
@@ -117,6 +118,7 @@ where
             let framing = response_framing(&self.method, head)?;
             self.reusable =
                 !head.http10 && framing != Framing::UntilClose && !head.fields.has_token("connection", "close");
+            self.framing = framing;
             self.answer = Answer::Body(BodyDecoder::new(framing));
         }
         Poll::Ready(Ok(()))
@@ -173,10 +175,16 @@ where
         self.upload.is_over()
     }
 
-    /// The endpoint that was asked.
+    /// Whether the backend has taken all that the client has sent so far.
     #[must_use]
-    pub fn address(&self) -> Option<&BackendAddress> {
-        self.connection.as_ref().map(|connection| &connection.address)
+    pub fn is_outbox_empty(&self) -> bool {
+        self.connection.as_ref().is_none_or(|connection| connection.outbox.is_empty())
+    }
+
+    /// How the answer's body is framed; [`Framing::None`] before its head.
+    #[must_use]
+    pub fn framing(&self) -> Framing {
+        self.framing
     }
 
     /// The body, to be sent again over a new connection: only where this one had been kept, the backend sent

@@ -29,6 +29,14 @@ pub struct Connection {
     pub(super) reused: bool,
 }
 
+impl Connection {
+    /// The endpoint at the other end.
+    #[must_use]
+    pub fn address(&self) -> &BackendAddress {
+        &self.address
+    }
+}
+
 /// All connections of one worker that wait to be used again.
 #[derive(Debug)]
 pub struct Pools {
