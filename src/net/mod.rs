@@ -5,9 +5,11 @@ mod https_client;
 mod inbox;
 mod outbox;
 mod sockets;
+mod transport;
 
 pub use deadline::{Deadline, Timer};
 pub use https_client::{ClientTimeouts, HttpsClient, HttpsClientError, Roots};
 pub use inbox::Inbox;
 pub use outbox::Outbox;
 pub use sockets::{BindError, bind_tcp, port_of};
+pub use transport::Transport;
