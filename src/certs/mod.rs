@@ -13,6 +13,8 @@ mod resolver;
 mod table;
 
 pub mod directory;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub(crate) use certificate::provider;
 pub use certificate::{Certificate, KeyKind, SignatureScheme, Warning};

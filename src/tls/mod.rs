@@ -6,6 +6,8 @@
 mod accept;
 mod hello;
 mod server_config;
+#[cfg(test)]
+mod tests;
 mod tickets;
 
 pub use accept::{AcceptError, Accepted, Acceptor, Alpn, OUTCOMES, Stream, TlsInfo};
