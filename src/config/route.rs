@@ -1,9 +1,14 @@
 //! `[[route]]`: which host and path goes to which backend.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+
+use toml::de::DeValue;
 
 use super::CertificateId;
+use super::reader::{Item, Section};
+use super::source::Place;
 use crate::names::{HostPattern, Hostname};
 
 /// One route.
@@ -91,4 +96,241 @@ impl fmt::Display for BackendAddress {
             Self::Name(name, port) => write!(f, "{name}:{port}"),
         }
     }
+}
+
+/// The words of [`HttpsPolicy`].
+pub(super) const HTTPS: [(&str, HttpsPolicy); 3] =
+    [("redirect", HttpsPolicy::Redirect), ("both", HttpsPolicy::Both), ("off", HttpsPolicy::Off)];
+
+impl Route {
+    /// A route for all paths of `hosts`, with every default.
+    #[must_use]
+    pub fn new(hosts: Vec<RouteHost>, backend: Vec<BackendAddress>) -> Self {
+        Self {
+            name: hosts.first().map(ToString::to_string).unwrap_or_default(),
+            hosts,
+            path: "/".to_owned(),
+            backend,
+            https: HttpsPolicy::default(),
+            certificate: CertificateChoice::default(),
+            self_signed_until_issued: false,
+            rewrite_host: None,
+            forwarded: false,
+            tls_headers: false,
+        }
+    }
+}
+
+/// A route, and where what other sections have a say in is written.
+pub(super) struct Placed {
+    pub(super) route: Route,
+    pub(super) name: Place,
+    /// One for each host.
+    pub(super) hosts: Vec<Place>,
+    pub(super) https: Place,
+    pub(super) certificate: Place,
+    /// One for each address.
+    pub(super) backend: Vec<Place>,
+}
+
+/// Reads one `[[route]]`.
+pub(super) fn read(mut section: Section<'_>) -> Option<Placed> {
+    const BACKEND: &str = "\"127.0.0.1:3000\"";
+    let name = section.optional("name", read_name);
+    let hosts = section.required("hosts", "[\"app.example.com\"]", |item| {
+        let hosts = item.list("\"app.example.com\"", |element| Some((read_host(element)?, element.place())))?;
+        if hosts.is_empty() {
+            item.fault("no host is listed", "list at least one, or \"*\" for every host")
+        } else {
+            Some(hosts)
+        }
+    });
+    let path = section.optional("path", read_path);
+    let backend = section.required("backend", BACKEND, |item| {
+        let read = |element: &Item<'_>| Some((read_backend(element)?, element.place()));
+        let list = match item.value.get_ref() {
+            DeValue::Array(_) => item.list(BACKEND, read)?,
+            _ => vec![read(item)?],
+        };
+        if list.is_empty() {
+            item.fault("no backend is listed", format!("list at least one, as in [{BACKEND}]"))
+        } else {
+            Some(list)
+        }
+    });
+    let (hosts, host_places): (Vec<_>, _) = hosts.unwrap_or_default().into_iter().unzip();
+    let (backend, backend_places) = backend.unwrap_or_default().into_iter().unzip();
+    let mut route = Route::new(hosts, backend);
+    if let Some(path) = path {
+        if path != "/" {
+            route.name.push_str(&path);
+        }
+        route.path = path;
+    }
+    section
+        .set("https", &mut route.https, |item| item.choice(&HTTPS))
+        .set("certificate", &mut route.certificate, read_certificate)
+        .set("self_signed_until_issued", &mut route.self_signed_until_issued, Item::boolean)
+        .set("host", &mut route.rewrite_host, |item| read_host_header(item).map(Some))
+        .set("forwarded", &mut route.forwarded, Item::boolean)
+        .set("tls_headers", &mut route.tls_headers, Item::boolean);
+    route.name = name.unwrap_or(route.name);
+    if route.self_signed_until_issued && route.certificate != CertificateChoice::Auto {
+        let place = section.place_of("self_signed_until_issued");
+        let remedy = "write certificate = \"auto\", or remove self_signed_until_issued";
+        section.reading.fault(&place, "only a certificate from ACME can be waited for", remedy);
+    }
+    let places = ["name", "https", "certificate"].map(|key| section.place_of(key));
+    section.finish();
+    let [name, https, certificate] = places;
+    Some(Placed { route, name, hosts: host_places, https, certificate, backend: backend_places })
+}
+
+fn read_name(item: &Item<'_>) -> Option<String> {
+    let name = item.words()?;
+    if name.len() > 128 {
+        return item.fault("the name is longer than 128 bytes", "choose a shorter one: it stands in logs and metrics");
+    }
+    Some(name)
+}
+
+fn read_host(item: &Item<'_>) -> Option<RouteHost> {
+    let text = item.text()?;
+    if text == "*" {
+        return Some(RouteHost::Any);
+    }
+    match HostPattern::parse(&text) {
+        Ok(pattern) => Some(RouteHost::Pattern(pattern)),
+        Err(error) => {
+            let remedy = if text.contains("://") || text.contains('/') {
+                "write the host alone; a path goes into path = \"/…\""
+            } else if text.contains(':') {
+                "write the host without a port; the port is a listener's"
+            } else {
+                "write a host as in \"app.example.com\", \"*.example.com\" or \"192.0.2.1\", or \"*\" for every host"
+            };
+            item.fault(format!("{:?} is not a host: {error}", item.written()), remedy)
+        }
+    }
+}
+
+/// The prefix, without a slash at its end: `/api/` is `/api`, as prefixes match at a segment's edge.
+fn read_path(item: &Item<'_>) -> Option<String> {
+    let text = item.text()?;
+    let bad = |c: char| !c.is_ascii_graphic() || matches!(c, '?' | '#' | '\\');
+    let path = text.trim_end_matches('/');
+    let odd_segment = |segment: &str| matches!(segment, "" | "." | "..");
+    if !text.starts_with('/') || text.contains(bad) || path.split('/').skip(1).any(odd_segment) {
+        return item.fault(
+            format!("{:?} is not a path prefix", item.written()),
+            "start with /, leave out ?, #, //, . and .. segments, and percent-encode what is not ASCII",
+        );
+    }
+    Some(if path.is_empty() { "/" } else { path }.to_owned())
+}
+
+fn read_certificate(item: &Item<'_>) -> Option<CertificateChoice> {
+    Some(match item.words()?.as_str() {
+        "directory" => CertificateChoice::Directory,
+        "auto" => CertificateChoice::Auto,
+        "self-signed" => CertificateChoice::SelfSigned,
+        id => CertificateChoice::Id(CertificateId::new(id)),
+    })
+}
+
+/// A value for the `Host` header: a host, and a port if it is written (RFC 9110 §7.2).
+fn read_host_header(item: &Item<'_>) -> Option<String> {
+    let text = item.words()?;
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, parse_port(port).is_ok()),
+        _ => (text.as_str(), true),
+    };
+    if !port || Hostname::parse(host).is_err() || (host.contains(':') && !host.starts_with('[')) {
+        return item.fault(
+            format!("{:?} cannot stand in a Host header", item.written()),
+            "write a host, or a host and a port, as in \"app.internal\" or \"app.internal:8080\"",
+        );
+    }
+    Some(text)
+}
+
+fn read_backend(item: &Item<'_>) -> Option<BackendAddress> {
+    let text = match item.value.get_ref() {
+        DeValue::Integer(integer) => integer.to_string(),
+        DeValue::String(_) => item.text()?,
+        _ => return item.wrong_type("a backend's address", "\"127.0.0.1:3000\""),
+    };
+    match text.parse() {
+        Ok(address) => Some(address),
+        Err(error) => {
+            let remedy = match &error {
+                BackendError::NotYet(_) => "doorward speaks http:// to backends; write host:port, or http://host:port",
+                BackendError::Extra => "remove them; the path of a request is passed on as it is",
+                BackendError::Port => "add one, as in \"app:3000\" or \"127.0.0.1:3000\"",
+                BackendError::Host(_) => "write host:port, and an IPv6 address in brackets, as in \"[::1]:3000\"",
+            };
+            item.fault(error.to_string(), remedy)
+        }
+    }
+}
+
+/// Why a text is no address of a backend.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BackendError {
+    /// Another scheme than `http://`.
+    #[error("{0} backends are not supported yet")]
+    NotYet(String),
+    /// A path, query or user behind the port or before the host.
+    #[error("a backend is a host and a port, without a user, a path or a query")]
+    Extra,
+    /// No port, or none from 1 to 65535.
+    #[error("the backend has no port from 1 to 65535")]
+    Port,
+    /// The host is neither a name nor an address.
+    #[error("the backend's host is wrong: {0}")]
+    Host(#[from] crate::names::NameError),
+}
+
+impl FromStr for BackendAddress {
+    type Err = BackendError;
+
+    /// `127.0.0.1:3000`, `[::1]:3000`, `app:3000`, each also behind `http://` (then port 80 is the default),
+    /// or a port alone, for one on 127.0.0.1.
+    fn from_str(text: &str) -> Result<Self, BackendError> {
+        let mut default_port = None;
+        let mut authority = text;
+        if let Some((scheme, rest)) = text.split_once("://") {
+            if !scheme.eq_ignore_ascii_case("http") {
+                return Err(BackendError::NotYet(format!("{scheme}://")));
+            }
+            authority = rest.strip_suffix('/').unwrap_or(rest);
+            default_port = Some(80);
+        } else if text.starts_with("unix:") || text.starts_with('/') {
+            return Err(BackendError::NotYet("unix socket".to_owned()));
+        }
+        if authority.contains(['/', '?', '#', '@']) {
+            return Err(BackendError::Extra);
+        }
+        if !authority.is_empty() && authority.bytes().all(|b| b.is_ascii_digit()) && default_port.is_none() {
+            return Ok(Self::Socket((Ipv4Addr::LOCALHOST, parse_port(authority)?).into()));
+        }
+        let bare_ipv6 = authority.ends_with(']') || !authority.contains(':');
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !bare_ipv6 => (host, parse_port(port)?),
+            _ => (authority, default_port.ok_or(BackendError::Port)?),
+        };
+        if host.contains(':') && !host.starts_with('[') {
+            return Err(BackendError::Host(crate::names::NameError::Character));
+        }
+        let host = Hostname::parse(host)?;
+        Ok(match host.ip() {
+            Some(ip) => Self::Socket((ip, port).into()),
+            None => Self::Name(host, port),
+        })
+    }
+}
+
+fn parse_port(text: &str) -> Result<u16, BackendError> {
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|port| digits && *port > 0).ok_or(BackendError::Port)
 }
