@@ -5,6 +5,7 @@
 //! references resolve. Everything that is wrong is reported, not only the first thing.
 
 mod acme;
+mod backend;
 mod certificates;
 mod checks;
 mod fault;
@@ -26,13 +27,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use acme::{Acme, Eab, Issuer, KeyType};
+pub use backend::{BackendAddress, BackendError};
 pub use certificates::{CertificateId, Certificates};
 pub use fault::{Fault, Faults, Position};
 pub use listener::{Listener, ListenerProtocol, TlsOptions, TlsVersion};
 pub use load::{Loaded, load, load_on, parse};
 pub use machine::{Found, Machine};
 pub use operate::{AccessLog, Admin, Limits, Log, LogFormat, MetricsListener, Timeouts};
-pub use route::{BackendAddress, BackendError, CertificateChoice, HttpsPolicy, Route, RouteHost};
+pub use route::{CertificateChoice, HttpsPolicy, Route, RouteHost};
 pub use storage::Storage;
 
 /// Everything that a config file and its includes say, checked.
