@@ -5,19 +5,15 @@ use std::net::SocketAddr;
 
 use super::reader::Reading;
 use super::source::Place;
-use super::{Acme, BackendAddress, CertificateChoice, HttpsPolicy, ListenerProtocol, Route, RouteHost};
+use super::{
+    Acme, BackendAddress, CertificateChoice, HttpsPolicy, ListenerProtocol, MetricsListener, Route, RouteHost,
+};
 use super::{listener, route};
 
 /// The port that every public CA dials for HTTP-01 (RFC 8555 §8.3).
 const HTTP_01_PORT: u16 = 80;
 /// The most names that a certificate of Let's Encrypt can have.
 const MAX_NAMES: usize = 100;
-
-/// Where sections are that the checks may have to point to.
-pub(super) struct Places {
-    pub(super) root: Place,
-    pub(super) metrics: Option<(SocketAddr, Place)>,
-}
 
 /// Whether the route asks for a certificate by ACME.
 pub(super) fn is_auto(route: &Route) -> bool {
@@ -80,15 +76,20 @@ fn certificate(reading: &Reading, placed: &route::Placed) {
     }
 }
 
-/// What can be said of the listeners alone.
-pub(super) fn listeners(reading: &Reading, listeners: &[listener::Placed], places: &Places) {
+/// What can be said of the listeners alone, that for metrics included. `missing` is where they would be.
+pub(super) fn listeners(
+    reading: &Reading,
+    listeners: &[listener::Placed],
+    metrics: Option<&(MetricsListener, Place)>,
+    missing: &Place,
+) {
     if listeners.is_empty() {
         let remedy =
             "add a [[listener]] with address = \":443\", and one with address = \":80\" and protocol = \"http\"";
-        reading.fault(&places.root, "there is no listener", remedy);
+        reading.fault(missing, "there is no listener", remedy);
     }
     let mut by_address: HashMap<SocketAddr, &Place> = HashMap::new();
-    let metrics = places.metrics.iter().map(|(address, place)| (*address, place));
+    let metrics = metrics.map(|(metrics, place)| (metrics.address, place));
     let all = listeners.iter().map(|placed| (placed.listener.address, &placed.address));
     // Port 0 is another port each time.
     for (address, place) in all.chain(metrics).filter(|(address, _)| address.port() != 0) {

@@ -115,23 +115,21 @@ fn read_main(reading: &Reading, source: &Rc<Source>, file: &Path) -> Option<Conf
     root.set("timeouts", &mut config.timeouts, |item| item.section().map(operate::read_timeouts));
     root.set("limits", &mut config.limits, |item| item.section().map(operate::read_limits));
     root.set("admin", &mut config.admin, |item| item.section().map(operate::read_admin));
-    config.metrics = root.optional("metrics", |item| item.section().and_then(operate::read_metrics));
+    let metrics = root.optional("metrics", |item| item.section().and_then(operate::read_metrics));
     root.set("log", &mut config.log, |item| item.section().map(operate::read_log));
 
     if config.acme.is_none() && gathered.routes.iter().any(|placed| checks::is_auto(&placed.route)) {
         config.acme = Some(acme::Acme::default());
     }
-    let places = checks::Places {
-        root: root.place_of("listener"),
-        metrics: config.metrics.as_ref().map(|metrics| (metrics.address, metrics_place(&root))),
-    };
+    let missing = root.place_of("listener");
     root.finish();
     checks::routes(reading, &gathered.routes);
     if listeners_known {
-        checks::listeners(reading, &listeners, &places);
+        checks::listeners(reading, &listeners, metrics.as_ref(), &missing);
         checks::together(reading, &listeners, &gathered.routes, config.acme.as_ref());
     }
 
+    config.metrics = metrics.map(|(metrics, _)| metrics);
     config.listeners = listeners.into_iter().map(|placed| Arc::new(placed.listener)).collect();
     config.routes = gathered.routes.into_iter().map(|placed| Arc::new(placed.route)).collect();
     config.files = gathered.files;
@@ -144,10 +142,6 @@ fn read_main(reading: &Reading, source: &Rc<Source>, file: &Path) -> Option<Conf
 /// The tables of `[[key]]`.
 pub(super) fn sections<'a>(root: &mut Section<'a>, key: &'static str) -> Vec<Section<'a>> {
     root.item(key).as_ref().map(Item::sections).unwrap_or_default()
-}
-
-fn metrics_place(root: &Section<'_>) -> Place {
-    root.place_of("metrics")
 }
 
 /// A file's text, or why there is none.

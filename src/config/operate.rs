@@ -7,6 +7,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::reader::{Item, Section};
+use super::source::Place;
 
 /// `[timeouts]`: written as `"10s"`, `"5m"`, `"500ms"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -236,11 +237,12 @@ pub(super) fn read_admin(mut section: Section<'_>) -> Admin {
     this
 }
 
-/// Reads `[metrics]`.
-pub(super) fn read_metrics(mut section: Section<'_>) -> Option<MetricsListener> {
-    let address = section.required("address", "\"127.0.0.1:9464\"", |item| item.listen_address());
+/// Reads `[metrics]`, and says where the address is written.
+pub(super) fn read_metrics(mut section: Section<'_>) -> Option<(MetricsListener, Place)> {
+    let address =
+        section.required("address", "\"127.0.0.1:9464\"", |item| Some((item.listen_address()?, item.place())));
     section.finish();
-    address.map(|address| MetricsListener { address })
+    address.map(|(address, place)| (MetricsListener { address }, place))
 }
 
 /// Reads `[log]`.

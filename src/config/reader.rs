@@ -239,6 +239,20 @@ impl<'a> Item<'a> {
         Some(array.iter().enumerate().filter_map(element).collect())
     }
 
+    /// As [`Item::list`], of one element at least. `what` is what they are, `instead` what could be listed.
+    pub(super) fn some<T>(
+        &self,
+        what: &str,
+        example: &str,
+        instead: &str,
+        read: impl FnMut(&Item<'a>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        if matches!(self.value.get_ref(), DeValue::Array(array) if array.is_empty()) {
+            return self.fault(format!("no {what} is listed"), format!("list at least one, {instead}"));
+        }
+        self.list(example, read)
+    }
+
     /// A table, `[name]` or inline.
     pub(super) fn section(&self) -> Option<Section<'a>> {
         let DeValue::Table(table) = self.value.get_ref() else {

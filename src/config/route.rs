@@ -118,24 +118,15 @@ pub(super) struct Placed {
 pub(super) fn read(mut section: Section<'_>) -> Option<Placed> {
     let name = section.optional("name", read_name);
     let hosts = section.required("hosts", "[\"app.example.com\"]", |item| {
-        let hosts = item.list("\"app.example.com\"", |element| Some((read_host(element)?, element.place())))?;
-        if hosts.is_empty() {
-            item.fault("no host is listed", "list at least one, or \"*\" for every host")
-        } else {
-            Some(hosts)
-        }
+        let read = |element: &Item<'_>| Some((read_host(element)?, element.place()));
+        item.some("host", "\"app.example.com\"", "or \"*\" for every host", read)
     });
     let path = section.optional("path", read_path);
     let backend = section.required("backend", backend::EXAMPLE, |item| {
         let read = |element: &Item<'_>| Some((backend::read(element)?, element.place()));
-        let list = match item.value.get_ref() {
-            DeValue::Array(_) => item.list(backend::EXAMPLE, read)?,
-            _ => vec![read(item)?],
-        };
-        if list.is_empty() {
-            item.fault("no backend is listed", format!("list at least one, as in [{}]", backend::EXAMPLE))
-        } else {
-            Some(list)
+        match item.value.get_ref() {
+            DeValue::Array(_) => item.some("backend", backend::EXAMPLE, &format!("as in [{}]", backend::EXAMPLE), read),
+            _ => Some(vec![read(item)?]),
         }
     });
     let (hosts, host_places): (Vec<_>, _) = hosts.unwrap_or_default().into_iter().unzip();
