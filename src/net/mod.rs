@@ -6,6 +6,7 @@ mod inbox;
 mod outbox;
 mod sockets;
 mod transport;
+pub mod systemd;
 
 pub use deadline::{Deadline, Timer};
 pub use https_client::{ClientTimeouts, HttpsClient, HttpsClientError, Roots};
