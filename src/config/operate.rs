@@ -146,9 +146,15 @@ pub enum AccessLog {
     Share(f64),
 }
 
+impl Default for AccessLog {
+    fn default() -> Self {
+        Self::Share(1.0)
+    }
+}
+
 impl Default for Log {
     fn default() -> Self {
-        Self { level: tracing::Level::INFO, format: LogFormat::Auto, access: AccessLog::Share(1.0) }
+        Self { level: tracing::Level::INFO, format: LogFormat::Auto, access: AccessLog::default() }
     }
 }
 
