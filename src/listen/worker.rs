@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use prometheus::{IntCounter, Registry};
+use prometheus::{IntCounter, IntGauge, Registry};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -55,6 +55,7 @@ pub enum WorkerError {
 #[derive(Debug)]
 pub struct Worker {
     orders: mpsc::UnboundedSender<Order>,
+    open: IntGauge,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -80,15 +81,11 @@ impl Worker {
     /// [`WorkerError`].
     pub fn spawn(index: usize, shared: Shared, registry: &Registry) -> Result<Self, WorkerError> {
         let (orders, inbox) = mpsc::unbounded_channel();
-        let mut life = Life {
-            shared,
-            inbox,
-            sockets: HashMap::new(),
-            listen: ListenMetrics::new(registry)?,
-            proxy: ProxyMetrics::new(registry)?,
-        };
+        let listen = ListenMetrics::new(registry)?;
+        let open = listen.open.clone();
+        let mut life = Life { shared, inbox, sockets: HashMap::new(), listen, proxy: ProxyMetrics::new(registry)? };
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || life.run())?;
-        Ok(Self { orders, thread: Some(thread) })
+        Ok(Self { orders, open, thread: Some(thread) })
     }
 
     /// Takes connections on this socket too.
@@ -101,13 +98,19 @@ impl Worker {
         self.send(Order::Close(configured));
     }
 
-    /// Takes no more connections at all, and waits until those that are open have ended, or `within` is over.
-    /// Returns whether all ended.
-    pub async fn drain(&self, within: Duration) -> bool {
+    /// How many client connections are open.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        u64::try_from(self.open.get()).unwrap_or(0)
+    }
+
+    /// Takes no more connections at all, from this call on. The future waits until those that are open have
+    /// ended, or `within` is over, and returns whether all ended.
+    pub fn drain(&self, within: Duration) -> impl Future<Output = bool> + use<> {
         let (done, waiting) = oneshot::channel();
         self.send(Order::Drain(within, done));
         // A worker that is gone has nothing under way.
-        waiting.await.unwrap_or(true)
+        async { waiting.await.unwrap_or(true) }
     }
 
     fn send(&self, order: Order) {

@@ -9,14 +9,13 @@ use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::StartHandshake;
 
-use super::stream::Stream;
 use super::hello::{self, Hello, HelloError};
 use super::server_config;
+use super::stream::Stream;
 use super::tickets::{Bound, Tickets};
 use crate::certs::{Ask, Certificate, Choice, OnDemand, Table, unix_now};
 use crate::config::{CertificateId, TlsOptions};
 use crate::names::Hostname;
-
 
 /// Every label that a handshake's outcome can have in the metrics; `timeout` is for the caller, who keeps the time.
 pub const OUTCOMES: [&str; 9] =

@@ -6,9 +6,9 @@
 mod accept;
 mod hello;
 mod server_config;
+mod stream;
 #[cfg(test)]
 mod tests;
-mod stream;
 mod tickets;
 
 pub use accept::{AcceptError, Accepted, Acceptor, Alpn, OUTCOMES, TlsInfo};

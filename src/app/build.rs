@@ -1,0 +1,193 @@
+//! From a checked config to running parts.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use prometheus::{IntCounter, IntCounterVec, Opts};
+
+use super::{App, Options, StartError, State, certificates, expiry, logs};
+use crate::admin::command;
+use crate::admin::observe::{self, Readiness};
+use crate::admin::view::RunState;
+use crate::admin::{api, api::AdminSocket};
+use crate::certs::Challenges;
+use crate::config::{self, Config, ListenerProtocol};
+use crate::drain;
+use crate::listen::{Door, Listener, ListenerSettings, Permits, Shared, Worker};
+use crate::metrics::Metrics;
+use crate::net;
+use crate::proxy::{AccessLog, Settings};
+use crate::route::{Conflict, Table as Routes};
+use crate::tls::{Acceptor, Tickets};
+
+/// Threads of the control plane: it waits for most of its time.
+const CONTROL_THREADS: usize = 2;
+
+pub(super) fn start(config: Config, options: Options) -> Result<App, StartError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("control")
+        .enable_all()
+        .build()?;
+    // What can fail for reasons outside comes first: nothing is served half.
+    let mut sockets = Vec::new();
+    for listener in &config.listeners {
+        sockets.push(net::bind_tcp(listener.address, config.workers)?);
+    }
+    let metrics_socket = match &config.metrics {
+        Some(metrics) => Some(observe::bind(metrics.address).map_err(|e| StartError::Metrics(metrics.address, e))?),
+        None => None,
+    };
+    let admin_socket = match &options.config_file {
+        Some(_) => Some(AdminSocket::bind(&config.admin.socket)?),
+        None => None,
+    };
+
+    let metrics = Metrics::default();
+    let registry = metrics.registry();
+    let (drain, watch) = drain::channel();
+    let challenges = Arc::new(Challenges::new());
+    let certificates = {
+        let _runtime = runtime.enter();
+        certificates::Sources::start(&runtime, &config, &options, Arc::clone(&challenges), &registry, &watch)?
+    };
+    registry.register(Box::new(expiry::Expiry::new(Arc::clone(&options.table))?))?;
+    let dropped = IntCounter::new("doorward_access_log_dropped_total", "Access log lines that were not written.")?;
+    let restarts = IntCounter::new("doorward_worker_restarts_total", "Workers that panicked and were started again.")?;
+    let reloads = IntCounterVec::new(Opts::new("doorward_reloads_total", "Reloads, by outcome."), &["outcome"])?;
+    registry.register(Box::new(dropped.clone()))?;
+    registry.register(Box::new(restarts.clone()))?;
+    registry.register(Box::new(reloads.clone()))?;
+    let (access, sink) = AccessLog::new(options.readable_log, dropped);
+    let logs = logs::Writer::start(sink)?;
+
+    let tickets = Tickets::new().map_err(|error| StartError::Tls(error.to_string()))?;
+    let mut listeners = Vec::new();
+    for (config, sockets) in config.listeners.iter().zip(&sockets) {
+        listeners.push(Arc::new(listener(config, &sockets[0], &options, &tickets)?));
+    }
+    let settings = settings(&config, https_port(&listeners))?;
+    let shared = Shared {
+        settings: Arc::new(ArcSwap::from_pointee(settings)),
+        challenges,
+        access,
+        permits: Permits::new(config.limits.connections, config.limits.handshakes),
+        restarts,
+    };
+    let mut workers = Vec::new();
+    for index in 0..config.workers {
+        workers.push(Worker::spawn(index, shared.clone(), &metrics.registry())?);
+    }
+    for (listener, sockets) in listeners.iter().zip(sockets) {
+        open(&workers, listener, sockets);
+    }
+
+    let readiness = Readiness::starting();
+    let (commands, inbox) = command::channel();
+    if let Some(socket) = admin_socket {
+        let mut watch = watch.clone();
+        let serve = api::serve(socket, commands, async move {
+            watch.signaled().await;
+        });
+        runtime.spawn(async move {
+            if let Err(error) = serve.await {
+                tracing::error!(%error, "the admin socket stopped");
+            }
+        });
+    }
+    if let Some(socket) = metrics_socket {
+        let address = socket.local_addr()?;
+        let _runtime = runtime.enter();
+        let socket = tokio::net::TcpListener::from_std(socket)?;
+        // Answers through the drain: who balances load wants to hear that this one goes.
+        runtime.spawn(observe::serve(socket, metrics.clone(), readiness.clone(), std::future::pending()));
+        tracing::info!(%address, protocol = "metrics", "listening");
+    }
+    for listener in &listeners {
+        log_listening(listener);
+    }
+    readiness.set(RunState::Ready);
+    let started = SystemTime::now();
+    let last_reload = None;
+    let state = State {
+        config,
+        options,
+        started,
+        shared,
+        tickets,
+        listeners,
+        workers,
+        certificates,
+        readiness,
+        reloads,
+        last_reload,
+        drain,
+    };
+    Ok(App { runtime, state, inbox, logs })
+}
+
+/// A listener on sockets that were bound for it.
+pub(super) fn listener(
+    config: &config::Listener,
+    socket: &TcpListener,
+    options: &Options,
+    tickets: &Tickets,
+) -> Result<Listener, StartError> {
+    Ok(Listener::new(config.address, socket.local_addr()?, listener_settings(config, options, tickets)?))
+}
+
+/// What a listener's connections are served by.
+pub(super) fn listener_settings(
+    config: &config::Listener,
+    options: &Options,
+    tickets: &Tickets,
+) -> Result<ListenerSettings, StartError> {
+    let door = match config.protocol {
+        ListenerProtocol::Http => Door::Http,
+        ListenerProtocol::Https => {
+            let (default, table) = (config.default_certificate.clone(), Arc::clone(&options.table));
+            let acceptor = Acceptor::new(&config.tls, default, table, options.on_demand.clone(), tickets);
+            Door::Https(Arc::new(acceptor.map_err(|error| StartError::Tls(error.to_string()))?))
+        }
+    };
+    Ok(ListenerSettings {
+        door,
+        public_port: config.public_port,
+        trusted_proxies: config.trusted_proxies.as_slice().into(),
+    })
+}
+
+/// Has every worker take connections on its socket.
+pub(super) fn open(workers: &[Worker], listener: &Arc<Listener>, sockets: Vec<TcpListener>) {
+    for (worker, socket) in workers.iter().zip(sockets) {
+        worker.open(Arc::clone(listener), socket);
+    }
+}
+
+/// What requests are served by.
+pub(super) fn settings(config: &Config, https_port: Option<u16>) -> Result<Settings, Conflict> {
+    Ok(Settings {
+        routes: Routes::new(&config.routes)?,
+        timeouts: config.timeouts.clone(),
+        limits: config.limits.clone(),
+        access: config.log.access,
+        https_port,
+    })
+}
+
+/// The port that redirects lead to: 443 where a listener has it, else that of the first one that speaks HTTPS.
+pub(super) fn https_port(listeners: &[Arc<Listener>]) -> Option<u16> {
+    let ports = || listeners.iter().filter(|l| l.protocol() == ListenerProtocol::Https).map(|l| l.port());
+    ports().find(|port| *port == 443).or_else(|| ports().next())
+}
+
+/// The line that says where a listener is.
+pub(super) fn log_listening(listener: &Listener) {
+    let protocol = match listener.protocol() {
+        ListenerProtocol::Https => "https",
+        ListenerProtocol::Http => "http",
+    };
+    tracing::info!(listener = %listener.configured, address = %listener.bound, protocol, "listening");
+}

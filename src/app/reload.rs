@@ -1,0 +1,184 @@
+//! Reload: load, check, build, swap. Until the swap nothing has changed, and the swap does not fail.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{StartError, State, build};
+use crate::admin::view::{ReloadOutcome, ReloadView};
+use crate::config::{self, Config};
+use crate::listen::Listener;
+use crate::net;
+
+/// All that the new config needs besides what is there.
+struct Prepared {
+    config: Config,
+    settings: crate::proxy::Settings,
+    /// The new list of listeners, in the config's order.
+    listeners: Vec<Arc<Listener>>,
+    /// Those of them that stay, with what they serve from now on.
+    kept: Vec<(Arc<Listener>, crate::listen::ListenerSettings)>,
+    opened: Vec<(Arc<Listener>, Vec<std::net::TcpListener>)>,
+}
+
+impl State {
+    /// Whether the config files say something new, be it nonsense.
+    pub(super) fn has_changed(&self) -> bool {
+        match self.load() {
+            Some(Ok(loaded)) => loaded.config != self.config,
+            Some(Err(_)) => true,
+            None => false,
+        }
+    }
+
+    /// Puts in force what the config files say now, or says why not.
+    pub(super) async fn reload(&mut self) -> ReloadView {
+        let view = match self.load() {
+            None => self.ended(ReloadOutcome::Failed, Vec::new(), vec!["there is no config file to reload".to_owned()]),
+            Some(Err(faults)) => {
+                let faults = faults.faults.iter().map(ToString::to_string).collect();
+                self.ended(ReloadOutcome::Refused, Vec::new(), faults)
+            }
+            Some(Ok(loaded)) if loaded.config == self.config => {
+                self.ended(ReloadOutcome::Unchanged, Vec::new(), Vec::new())
+            }
+            Some(Ok(loaded)) => match self.prepare(loaded.config) {
+                Ok(prepared) => {
+                    let changes = changes(&self.config, &prepared.config);
+                    self.swap(prepared).await;
+                    self.ended(ReloadOutcome::Applied, changes, Vec::new())
+                }
+                Err(error) => self.ended(ReloadOutcome::Failed, Vec::new(), vec![error.to_string()]),
+            },
+        };
+        self.last_reload = Some(view.clone());
+        view
+    }
+
+    fn load(&self) -> Option<Result<config::Loaded, config::Faults>> {
+        self.options.config_file.as_deref().map(config::load)
+    }
+
+    fn prepare(&self, mut config: Config) -> Result<Prepared, StartError> {
+        // These are fixed for the process's life; `changes` tells.
+        config.workers = self.config.workers;
+        let (mut listeners, mut kept, mut opened) = (Vec::new(), Vec::new(), Vec::new());
+        for wanted in &config.listeners {
+            if let Some(listener) = self.listeners.iter().find(|l| l.configured == wanted.address) {
+                let settings = build::listener_settings(wanted, &self.options, &self.tickets)?;
+                kept.push((Arc::clone(listener), settings));
+                listeners.push(Arc::clone(listener));
+            } else {
+                let sockets = net::bind_tcp(wanted.address, self.workers.len())?;
+                let listener = Arc::new(build::listener(wanted, &sockets[0], &self.options, &self.tickets)?);
+                opened.push((Arc::clone(&listener), sockets));
+                listeners.push(listener);
+            }
+        }
+        // By the protocols that the listeners will have.
+        let https_port = https_port(&config, &listeners);
+        let settings = build::settings(&config, https_port)?;
+        Ok(Prepared { config, settings, listeners, kept, opened })
+    }
+
+    async fn swap(&mut self, prepared: Prepared) {
+        let Prepared { config, settings, listeners, kept, opened } = prepared;
+        // Certificates first: a new route's first handshake finds its own.
+        self.certificates.update(&config, &self.options).await;
+        self.shared.settings.store(Arc::new(settings));
+        kept.into_iter().for_each(|(listener, settings)| listener.set(settings));
+        for (listener, sockets) in opened {
+            build::open(&self.workers, &listener, sockets);
+            build::log_listening(&listener);
+        }
+        for gone in self.listeners.iter().filter(|old| !listeners.iter().any(|l| l.configured == old.configured)) {
+            self.workers.iter().for_each(|worker| worker.close(gone.configured));
+            tracing::info!(listener = %gone.configured, "no longer listening");
+        }
+        self.listeners = listeners;
+        if let Some(on_log_change) = &self.options.on_log_change {
+            on_log_change(&config.log);
+        }
+        self.config = config;
+    }
+
+    fn ended(&self, outcome: ReloadOutcome, changes: Vec<String>, faults: Vec<String>) -> ReloadView {
+        let label = match outcome {
+            ReloadOutcome::Applied => "applied",
+            ReloadOutcome::Unchanged => "unchanged",
+            ReloadOutcome::Refused => "refused",
+            ReloadOutcome::Failed => "failed",
+        };
+        self.reloads.with_label_values(&[label]).inc();
+        match outcome {
+            ReloadOutcome::Applied | ReloadOutcome::Unchanged => {
+                tracing::info!(outcome = label, changes = changes.join("; "), "reloaded");
+            }
+            ReloadOutcome::Refused | ReloadOutcome::Failed => {
+                tracing::error!(
+                    outcome = label,
+                    faults = faults.join("\n"),
+                    "reload failed: the old config stays in force"
+                );
+            }
+        }
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        ReloadView { at, outcome, changes, faults }
+    }
+}
+
+fn https_port(config: &Config, listeners: &[Arc<Listener>]) -> Option<u16> {
+    let ports = || {
+        config
+            .listeners
+            .iter()
+            .zip(listeners)
+            .filter(|(c, _)| c.protocol == config::ListenerProtocol::Https)
+            .map(|(config, listener)| config.public_port.unwrap_or(listener.bound.port()))
+    };
+    ports().find(|port| *port == 443).or_else(|| ports().next())
+}
+
+/// What a reload changed, a line each.
+fn changes(old: &Config, new: &Config) -> Vec<String> {
+    let mut lines = Vec::new();
+    fn named<T, K: Ord + Display>(items: &[T], key: impl Fn(&T) -> K) -> BTreeSet<K> {
+        items.iter().map(key).collect()
+    }
+    let (before, after) = (named(&old.routes, |r| r.name.clone()), named(&new.routes, |r| r.name.clone()));
+    lines.extend(after.difference(&before).map(|name| format!("added route {name}")));
+    lines.extend(before.difference(&after).map(|name| format!("removed route {name}")));
+    for route in &new.routes {
+        if old.routes.iter().any(|other| other.name == route.name && other != route) {
+            lines.push(format!("changed route {}", route.name));
+        }
+    }
+    let (before, after) = (named(&old.listeners, |l| l.address), named(&new.listeners, |l| l.address));
+    lines.extend(after.difference(&before).map(|address| format!("opened listener {address}")));
+    lines.extend(before.difference(&after).map(|address| format!("closed listener {address}")));
+    for (section, changed) in [
+        ("timeouts", old.timeouts != new.timeouts),
+        ("limits", old.limits != new.limits),
+        ("certificates", old.certificates != new.certificates),
+        ("acme", old.acme != new.acme),
+        ("log", old.log != new.log),
+    ] {
+        if changed {
+            lines.push(format!("changed [{section}]"));
+        }
+    }
+    for (section, changed) in [
+        ("[storage]", old.storage != new.storage),
+        ("[admin]", old.admin != new.admin),
+        ("[metrics]", old.metrics != new.metrics),
+        ("limits.connections and limits.handshakes", {
+            (old.limits.connections, old.limits.handshakes) != (new.limits.connections, new.limits.handshakes)
+        }),
+    ] {
+        if changed {
+            lines.push(format!("{section} changed: in force after a restart"));
+        }
+    }
+    lines
+}

@@ -1,0 +1,121 @@
+//! The main loop: signals, commands and changed files, one after the other.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{App, State, status, watch};
+use crate::admin::command::{Command, Inbox};
+use crate::admin::view::RunState;
+use crate::net::systemd;
+
+pub(super) fn run(app: App) -> ExitCode {
+    let App { runtime, mut state, inbox, logs } = app;
+    let code = runtime.block_on(async {
+        match serve(&mut state, inbox).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                tracing::error!(%error, "stopped");
+                ExitCode::FAILURE
+            }
+        }
+    });
+    // Ends the workers, and with them the last who could log a request.
+    drop(state);
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    logs.finish();
+    code
+}
+
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+async fn serve(state: &mut State, mut inbox: Inbox) -> std::io::Result<()> {
+    let mut signals = Signals::new()?;
+    let mut files = watch::Files::new(&state.config, state.options.config_file.is_some());
+    systemd::ready(&summary(state));
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        routes = state.config.routes.len(),
+        workers = state.workers.len(),
+        "ready"
+    );
+    loop {
+        tokio::select! {
+            _ = signals.hangup.recv() => drop(reload(state, &mut files).await),
+            () = files.changed() => {
+                // An editor's or a deployer's write may be the same again, or not be finished yet.
+                if state.has_changed() {
+                    drop(reload(state, &mut files).await);
+                }
+            }
+            Some(command) = inbox.recv() => match command {
+                // Whoever asked may have gone meanwhile.
+                Command::Status(answer) => drop(answer.send(status::view(state))),
+                Command::Reload(answer) => drop(answer.send(reload(state, &mut files).await)),
+            },
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
+        }
+    }
+    stop(state, &mut signals).await;
+    Ok(())
+}
+
+async fn reload(state: &mut State, files: &mut watch::Files) -> crate::admin::view::ReloadView {
+    systemd::reloading();
+    let view = state.reload().await;
+    files.watch(&state.config);
+    systemd::ready(&summary(state));
+    view
+}
+
+/// Takes no more connections, lets what is under way finish, up to the deadline or a second signal.
+async fn stop(state: &mut State, signals: &mut Signals) {
+    let within = state.config.timeouts.drain;
+    state.readiness.set(RunState::Draining);
+    systemd::stopping();
+    tracing::info!(deadline_seconds = within.as_secs(), "draining: takes no more connections");
+    let drains: Vec<_> = state.workers.iter().map(|worker| worker.drain(within)).collect();
+    let drained = async {
+        let mut all = true;
+        for drain in drains {
+            all &= drain.await;
+        }
+        all
+    };
+    tokio::select! {
+        all = drained => match all {
+            true => tracing::info!("stopped: all connections have ended"),
+            false => tracing::warn!("stopped at the deadline: some connections were cut"),
+        },
+        () = signals.stop() => tracing::warn!("stopped at once by a second signal"),
+    }
+    // The control plane has nothing that must not be cut: what it writes is written whole or not at all.
+    let _all = state.drain.drain(Duration::from_secs(2)).await;
+}
+
+fn summary(state: &State) -> String {
+    format!("{} routes, {} listeners", state.config.routes.len(), state.listeners.len())
+}

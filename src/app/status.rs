@@ -1,0 +1,91 @@
+//! What `doorward status` shows.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::State;
+use crate::admin::view::{CertificateState, CertificateView, ListenerView, StatusView};
+use crate::certs::{Certificate, Warning, directory, unix_now};
+use crate::config::ListenerProtocol;
+
+/// How things are now.
+pub(super) fn view(state: &State) -> StatusView {
+    let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let started = seconds(state.started);
+    StatusView {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        state: state.readiness.get(),
+        started,
+        uptime: seconds(SystemTime::now()).saturating_sub(started),
+        config: state.options.config_file.clone(),
+        last_reload: state.last_reload.clone(),
+        listeners: listeners(state),
+        workers: state.workers.len(),
+        routes: state.config.routes.len(),
+        connections: state.workers.iter().map(crate::listen::Worker::connections).sum(),
+        certificates: certificates(state),
+        acme: Vec::new(),
+    }
+}
+
+fn listeners(state: &State) -> Vec<ListenerView> {
+    let view = |listener: &crate::listen::Listener| ListenerView {
+        configured: listener.configured,
+        address: listener.bound,
+        protocol: match listener.protocol() {
+            ListenerProtocol::Https => "https".to_owned(),
+            ListenerProtocol::Http => "http".to_owned(),
+        },
+        public_port: (listener.port() != listener.bound.port()).then(|| listener.port()),
+    };
+    state.listeners.iter().map(|listener| view(listener)).collect()
+}
+
+fn certificates(state: &State) -> Vec<CertificateView> {
+    let now = unix_now();
+    let folders = state.certificates.directory().status();
+    let mut views: Vec<CertificateView> = folders.iter().map(|status| from_folder(status, now)).collect();
+    for certificate in state.options.table.list() {
+        if !folders.iter().any(|status| status.id == *certificate.id()) {
+            views.push(served(&certificate, now, "storage".to_owned()));
+        }
+    }
+    views.sort_by(|a, b| a.id.cmp(&b.id));
+    views
+}
+
+fn from_folder(status: &directory::Status, now: i64) -> CertificateView {
+    let source = status.path.display().to_string();
+    let message = match &status.state {
+        directory::State::Served => None,
+        directory::State::Pending(why) | directory::State::Refused(why) => Some(why.clone()),
+    };
+    match (&status.served, message) {
+        (Some(certificate), None) => served(certificate, now, source),
+        (Some(certificate), Some(message)) => CertificateView {
+            state: CertificateState::Stale,
+            message: Some(message),
+            ..served(certificate, now, source)
+        },
+        (None, message) => CertificateView {
+            id: status.id.to_string(),
+            names: Vec::new(),
+            expires: None,
+            state: CertificateState::Failed,
+            source,
+            message,
+        },
+    }
+}
+
+fn served(certificate: &Certificate, now: i64, source: String) -> CertificateView {
+    let warnings: Vec<String> = certificate.warnings(now).iter().map(Warning::to_string).collect();
+    CertificateView {
+        id: certificate.id().to_string(),
+        names: certificate.names().iter().map(ToString::to_string).collect(),
+        expires: Some(certificate.not_after()),
+        state: if warnings.is_empty() { CertificateState::Served } else { CertificateState::Warning },
+        source,
+        message: (!warnings.is_empty()).then(|| warnings.join("; ")),
+    }
+}
