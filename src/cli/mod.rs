@@ -10,6 +10,9 @@ mod output;
 mod reload;
 mod status;
 
+pub mod check;
+pub mod config_show;
+
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};

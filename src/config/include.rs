@@ -40,7 +40,7 @@ pub(super) fn read(item: &Item<'_>, gathered: &mut Gathered) -> Option<()> {
     files.sort_by(|a, b| a.0.cmp(&b.0));
     files.dedup_by(|a, b| a.0 == b.0);
     for (file, pattern) in files {
-        if gathered.files.contains(&file) {
+        if gathered.files.first() == Some(&file) {
             continue; // the main file, in the folder that its own pattern looks into
         }
         let order = gathered.files.len();

@@ -1,0 +1,324 @@
+//! `doorward check`: what `run` would load, loaded and judged, and nothing started.
+
+use std::fmt;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use crate::certs::{Certificate, CertificateError, directory, unix_now};
+use crate::config::{self, CertificateChoice, Config, Fault, HttpsPolicy, Loaded, RouteHost, Storage};
+use crate::names::HostPattern;
+use crate::storage::FileStorage;
+
+/// The most hosts that one warning lists.
+const HOSTS_SHOWN: usize = 5;
+
+/// Something that the config needs and that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// What it is about: a path, or a route.
+    pub subject: String,
+    /// What is wrong, and the remedy.
+    pub message: String,
+    /// Whether doorward would run, and serve all that it should.
+    pub severity: Severity,
+}
+
+/// How bad a [`Problem`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Something is not served, or `run` would fail.
+    Error,
+    /// All is served; it should be looked at.
+    Warning,
+}
+
+/// All that was found.
+#[derive(Debug, Serialize)]
+struct Report {
+    exit: u8,
+    faults: Vec<Fault>,
+    warnings: Vec<Fault>,
+    problems: Vec<Problem>,
+    #[serde(skip)]
+    fine: String,
+}
+
+/// Checks the config file and what it needs. Writes what is wrong to stderr, or all as JSON to stdout.
+/// 0: nothing but warnings; 1: the config is sound, but something that it needs is not; 2: faults in the config.
+#[must_use]
+pub fn run(config: &Path, json: bool) -> ExitCode {
+    let report = Report::on(config);
+    // That nobody reads the report changes nothing about the verdict.
+    if json {
+        let text = serde_json::to_string_pretty(&report).unwrap_or_default();
+        let _ = writeln!(std::io::stdout(), "{text}");
+    } else {
+        let _ = write!(std::io::stderr(), "{report}");
+        let _ = write!(std::io::stdout(), "{}", report.fine);
+    }
+    ExitCode::from(report.exit)
+}
+
+impl Report {
+    fn on(file: &Path) -> Self {
+        let Loaded { config, warnings } = match config::load(file) {
+            Ok(loaded) => loaded,
+            Err(faults) => {
+                let (faults, warnings) = (faults.faults, faults.warnings);
+                return Self { exit: 2, faults, warnings, problems: Vec::new(), fine: String::new() };
+            }
+        };
+        let mut problems = storage(&config);
+        problems.extend(issuer(&config));
+        problems.extend(certificates(&config));
+        let sound = problems.iter().all(|problem| problem.severity == Severity::Warning);
+        let (listeners, routes) = (config.listeners.len(), config.routes.len());
+        let fine = format!("{}: fine (listeners: {listeners}, routes: {routes})\n", file.display());
+        let (exit, fine) = if sound { (0, fine) } else { (1, String::new()) };
+        Self { exit, faults: Vec::new(), warnings, problems, fine }
+    }
+}
+
+/// Whether the storage could be written.
+#[must_use]
+pub fn storage(config: &Config) -> Vec<Problem> {
+    let Storage::File { path } = &config.storage;
+    let refused = |error: crate::storage::StorageError| {
+        let message = format!("{error}; let doorward's user write there, or change [storage] path");
+        Problem::error(path.display(), message)
+    };
+    FileStorage::check(path).map_err(refused).err().into_iter().collect()
+}
+
+/// Whether the issuer's own roots can be used.
+#[must_use]
+pub fn issuer(config: &Config) -> Vec<Problem> {
+    let Some(trust) = config.acme.as_ref().and_then(|acme| acme.issuer.trust.as_ref()) else { return Vec::new() };
+    let problem = |message: String| vec![Problem::error(trust.display(), message)];
+    let bytes = match std::fs::read(trust) {
+        Ok(bytes) => bytes,
+        Err(error) => return problem(format!("cannot be read: {error}; let doorward's user read it")),
+    };
+    let blocks: Result<Vec<_>, _> = x509_parser::pem::Pem::iter_from_buffer(&bytes).collect();
+    match blocks {
+        Ok(blocks) if blocks.iter().any(|block| block.label == "CERTIFICATE" && block.parse_x509().is_ok()) => {
+            Vec::new()
+        }
+        _ => problem("holds no certificate in PEM; put the CA's root there (-----BEGIN CERTIFICATE-----)".to_owned()),
+    }
+}
+
+/// What is wrong with the certificates in the directories, and with what routes and listeners expect of them.
+#[must_use]
+pub fn certificates(config: &Config) -> Vec<Problem> {
+    let examined = config.certificates.directories.iter().flat_map(|folder| directory::examine(folder)).collect();
+    judge(config, examined)
+}
+
+fn judge(config: &Config, examined: Vec<(PathBuf, Result<Certificate, CertificateError>)>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut found = Vec::new();
+    for (path, result) in examined {
+        match result {
+            Err(error) => problems.push(Problem::error(path.display(), error.to_string())),
+            Ok(certificate) => {
+                let warnings = certificate.warnings(unix_now());
+                problems.extend(warnings.iter().map(|warning| Problem::warning(path.display(), warning.to_string())));
+                found.push(certificate);
+            }
+        }
+    }
+    for route in &config.routes {
+        let CertificateChoice::Id(id) = &route.certificate else { continue };
+        let subject = format!("route {}", route.name);
+        let patterns: Vec<HostPattern> = route.hosts.iter().filter_map(pattern).cloned().collect();
+        match found.iter().find(|certificate| certificate.id() == id) {
+            None => problems.push(Problem::error(subject, missing(id.as_str(), &found))),
+            Some(certificate) if !certificate.covers_all(&patterns) => {
+                let message = format!("the certificate {id} does not cover all of the route's hosts");
+                problems.push(Problem::warning(subject, message));
+            }
+            Some(_) => {}
+        }
+    }
+    for listener in &config.listeners {
+        let Some(id) = &listener.default_certificate else { continue };
+        // Those that doorward made are in the storage.
+        if !id.as_str().starts_with("cert-") && !found.iter().any(|certificate| certificate.id() == id) {
+            let subject = format!("listener {}: default_certificate", listener.address);
+            problems.push(Problem::error(subject, missing(id.as_str(), &found)));
+        }
+    }
+    problems.extend(uncovered(config, &found));
+    problems
+}
+
+/// Hosts that nothing has a certificate for, as far as it can be seen from here.
+fn uncovered(config: &Config, found: &[Certificate]) -> Option<Problem> {
+    let made = |choice: &CertificateChoice| matches!(choice, CertificateChoice::Auto | CertificateChoice::SelfSigned);
+    let patterns_where = |wanted: &dyn Fn(&CertificateChoice) -> bool| -> Vec<&HostPattern> {
+        let routes = config.routes.iter().filter(|route| route.https != HttpsPolicy::Off && wanted(&route.certificate));
+        routes.flat_map(|route| route.hosts.iter().filter_map(pattern)).collect()
+    };
+    let to_be_made = patterns_where(&made);
+    let mut bare: Vec<String> = patterns_where(&|choice| *choice == CertificateChoice::Directory)
+        .into_iter()
+        .filter(|host| !to_be_made.contains(host))
+        .filter(|host| !found.iter().any(|certificate| certificate.names().iter().any(|name| name.covers(host))))
+        .map(ToString::to_string)
+        .collect();
+    if bare.is_empty() {
+        return None;
+    }
+    let more = bare.len().saturating_sub(HOSTS_SHOWN);
+    bare.truncate(HOSTS_SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let message = format!(
+        "no certificate for {}{more}: put one into a folder of [certificates] directories, or write certificate = \"auto\"",
+        bare.join(", ")
+    );
+    Some(Problem::warning("routes", message))
+}
+
+fn pattern(host: &RouteHost) -> Option<&HostPattern> {
+    if let RouteHost::Pattern(pattern) = host { Some(pattern) } else { None }
+}
+
+fn missing(id: &str, found: &[Certificate]) -> String {
+    let ids: Vec<&str> = found.iter().map(|certificate| certificate.id().as_str()).collect();
+    let near = ids.iter().max_by(|a, b| strsim::jaro(id, a).total_cmp(&strsim::jaro(id, b)));
+    match near {
+        Some(near) => format!("no certificate {id:?} can be served from the directories; the nearest is {near:?}"),
+        None => format!("no certificate {id:?} can be served from the directories; they have none"),
+    }
+}
+
+impl Problem {
+    fn error(subject: impl fmt::Display, message: String) -> Self {
+        Self { subject: subject.to_string(), message, severity: Severity::Error }
+    }
+
+    fn warning(subject: impl fmt::Display, message: String) -> Self {
+        Self { subject: subject.to_string(), message, severity: Severity::Warning }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let warning = if self.severity == Severity::Warning { "warning: " } else { "" };
+        write!(f, "{warning}{}: {}", self.subject, self.message)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.faults.iter().try_for_each(|fault| writeln!(f, "{fault}"))?;
+        self.warnings.iter().try_for_each(|fault| writeln!(f, "warning: {fault}"))?;
+        self.problems.iter().try_for_each(|problem| writeln!(f, "{problem}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::certs::testing::{Order, TestCa};
+
+    /// A config with these lines, loaded from a folder that also holds `ca.pem` with this text.
+    fn config(folder: &Path, lines: &str, ca: &str) -> Config {
+        let file = folder.join("doorward.toml");
+        std::fs::write(folder.join("ca.pem"), ca).expect("a file");
+        let text = format!("[[listener]]\naddress = \":443\"\n{lines}");
+        std::fs::write(&file, text).expect("a file");
+        config::load(&file).unwrap_or_else(|faults| panic!("{faults}")).config
+    }
+
+    fn shown(problems: &[Problem]) -> Vec<String> {
+        problems.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn certificates_are_held_against_what_routes_expect() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let route = |host: &str, rest: &str| format!("[[route]]\nhosts = [\"{host}\"]\nbackend = 3000\n{rest}\n");
+        let lines = ["default_certificate = \"app\"\n".to_owned()]
+            .into_iter()
+            .chain([
+                route("a.example.com", ""),
+                route("b.example.com", "certificate = \"apps\""),
+                route("c.example.com", "certificate = \"other\""),
+                route("d.example.org", ""),
+                route("e.example.org", "certificate = \"self-signed\""),
+                route("e.example.org", "path = \"/x\""),
+            ])
+            .collect::<String>();
+        let config = config(folder.path(), &lines, "");
+        let ca = TestCa::new("check");
+        let examined = vec![
+            (PathBuf::from("apps"), Ok(ca.certificate("apps", Order::new(&["*.example.com"])))),
+            (PathBuf::from("old"), Ok(ca.certificate("old", Order::new(&["x.example.net"]).valid(-9, -2)))),
+            (PathBuf::from("bad"), Err(CertificateError::Empty { file: "bad/ssl.key".to_owned() })),
+        ];
+        let problems = shown(&judge(&config, examined));
+        assert_eq!(problems.len(), 5, "{problems:#?}");
+        assert!(problems[0].starts_with("warning: old: expired on "), "{problems:#?}");
+        assert_eq!(
+            problems[1..],
+            [
+                "bad: bad/ssl.key is empty: copy it again",
+                "route c.example.com: no certificate \"other\" can be served from the directories; the nearest is \"old\"",
+                "listener [::]:443: default_certificate: no certificate \"app\" can be served from the directories; the nearest is \"apps\"",
+                "warning: routes: no certificate for d.example.org: put one into a folder of [certificates] directories, or write certificate = \"auto\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_exit_code_tells_faults_from_problems() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("doorward.toml");
+        let state = folder.path().join("state");
+        let storage = format!("[storage]\npath = \"{}\"\n", state.display());
+        let sound = format!("[[listener]]\naddress = \":443\"\n{storage}");
+        let report = |text: &str| {
+            std::fs::write(&file, text).expect("a file");
+            Report::on(&file)
+        };
+        let fine = report(&sound);
+        assert_eq!((fine.exit, fine.to_string().as_str()), (0, ""));
+        assert!(fine.fine.ends_with("fine (listeners: 1, routes: 0)\n"), "{}", fine.fine);
+
+        let warned = report(&format!("trusted_proxies = [\"::/0\"]\n{sound}"));
+        assert_eq!(warned.exit, 0);
+        assert!(warned.to_string().starts_with("warning: "), "{warned}");
+
+        std::fs::write(&state, "a file, not a folder").expect("a file");
+        let problem = report(&sound);
+        assert_eq!(problem.exit, 1, "{problem}");
+        assert!(problem.to_string().contains("[storage] path"), "{problem}");
+
+        let fault = report(&format!("{sound}[nothing]\nx = 1\n[log]\nlevel = 1\n"));
+        assert_eq!((fault.exit, fault.faults.len()), (2, 2), "{fault}");
+        let json: serde_json::Value = serde_json::to_value(&fault).expect("JSON");
+        assert_eq!(json["faults"][0]["line"], 5);
+        assert_eq!(json["faults"][0]["key"], "nothing");
+        assert_eq!(json["exit"], 2);
+    }
+
+    #[test]
+    fn the_roots_of_a_private_ca_have_to_be_certificates() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let acme = "[acme]\ndirectory = \"https://localhost/dir\"\ntrust = \"ca.pem\"\n";
+        let root = TestCa::new("check").root.pem();
+        assert_eq!(issuer(&config(folder.path(), acme, &root)), []);
+        for bad in
+            ["", "no PEM", &root[..root.len() / 2], "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
+        {
+            let problems = shown(&issuer(&config(folder.path(), acme, bad)));
+            assert!(problems[0].contains("ca.pem: holds no certificate"), "{bad}: {problems:?}");
+        }
+    }
+}
