@@ -44,7 +44,7 @@ impl World {
     }
 
     fn acceptor(&self, options: &TlsOptions, default: Option<&str>) -> Acceptor {
-        let default = default.map(|id| CertificateId::new(id));
+        let default = default.map(CertificateId::new);
         Acceptor::new(options, default, Arc::clone(&self.table), None, &self.tickets).expect("an acceptor")
     }
 
