@@ -1,5 +1,6 @@
 //! Which files make a certificate: the layouts that operators and their tools use.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -123,13 +124,17 @@ pub(super) fn list(folder: &Path) -> io::Result<Listing> {
             files.push(name);
         }
     }
-    // certbot's own folder: `live` has all that is current; `archive` and `keys` have loose halves.
-    let ends_with = |name: &str| listing.folders.iter().any(|folder| folder.ends_with(name));
-    if ends_with("live") && ends_with("archive") {
-        listing.folders.retain(|folder| folder.ends_with("live"));
-    }
+    listing.folders.retain(|below| below.file_name().is_none_or(|name| !is_passed_over(folder, name)));
     listing.sources = sources(folder, &files);
     Ok(listing)
+}
+
+/// Whether the folder `name` in `folder` is certbot's, but not the one where all that is current is: `archive` and
+/// `keys` beside `live` have loose halves.
+pub(super) fn is_passed_over(folder: &Path, name: &OsStr) -> bool {
+    ["archive", "keys", "csr", "accounts", "renewal"].iter().any(|other| name == *other)
+        && folder.join("live").is_dir()
+        && folder.join("archive").is_dir()
 }
 
 fn sources(folder: &Path, files: &[String]) -> Vec<Source> {

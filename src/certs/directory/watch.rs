@@ -326,6 +326,9 @@ fn touch(roots: &[Root], path: PathBuf) -> Option<Touch> {
         if part.as_os_str().as_encoded_bytes().starts_with(b".") {
             return Some(Touch::Folder(visible));
         }
+        if layouts::is_passed_over(&visible, part.as_os_str()) {
+            return None;
+        }
         visible.push(part);
     }
     let name = path.file_name()?.to_str()?;
