@@ -7,12 +7,12 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::{CertifiedKey, SigningKey};
 use x509_parser::extensions::GeneralName;
-use x509_parser::oid_registry::{OID_PKCS1_SHA1WITHRSA, OID_SIG_ED25519};
-use x509_parser::public_key::PublicKey;
+use x509_parser::oid_registry::OID_PKCS1_SHA1WITHRSA;
 
 pub use rustls::SignatureScheme;
 
 use super::chain::{self, Link};
+use super::key_kind::KeyKind;
 use super::pem::{PemParts, Role, quoted};
 use super::{CertificateError, hex};
 use crate::config::CertificateId;
@@ -35,23 +35,6 @@ pub struct Certificate {
     self_signed: bool,
     warnings: Vec<Warning>,
     certified: Arc<CertifiedKey>,
-}
-
-/// What kind of key a certificate has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyKind {
-    /// RSA, with the number of bits of its modulus.
-    Rsa(usize),
-    /// ECDSA on NIST P-256.
-    EcdsaP256,
-    /// ECDSA on NIST P-384.
-    EcdsaP384,
-    /// ECDSA on NIST P-521.
-    EcdsaP521,
-    /// Ed25519.
-    Ed25519,
-    /// Anything else that the cryptographic library can sign with.
-    Other,
 }
 
 /// What is served all the same, but should be looked at.
@@ -137,7 +120,7 @@ impl Certificate {
         if names.is_empty() {
             return Err(CertificateError::NoName { file: file() });
         }
-        let kind = key_kind(&leaf);
+        let kind = KeyKind::of(&leaf);
         if let KeyKind::Rsa(bits @ ..2048) = kind {
             warnings.push(Warning::WeakKey(bits));
         }
@@ -261,25 +244,7 @@ impl Certificate {
     /// Whether its key can sign under one of `schemes`.
     #[must_use]
     pub fn allowed_by(&self, schemes: &[SignatureScheme]) -> bool {
-        use SignatureScheme as S;
-        match self.key {
-            KeyKind::Rsa(_) => schemes.iter().any(|scheme| {
-                matches!(
-                    scheme,
-                    S::RSA_PSS_SHA256
-                        | S::RSA_PSS_SHA384
-                        | S::RSA_PSS_SHA512
-                        | S::RSA_PKCS1_SHA256
-                        | S::RSA_PKCS1_SHA384
-                        | S::RSA_PKCS1_SHA512
-                )
-            }),
-            KeyKind::EcdsaP256 => schemes.contains(&S::ECDSA_NISTP256_SHA256),
-            KeyKind::EcdsaP384 => schemes.contains(&S::ECDSA_NISTP384_SHA384),
-            KeyKind::EcdsaP521 => schemes.contains(&S::ECDSA_NISTP521_SHA512),
-            KeyKind::Ed25519 => schemes.contains(&S::ED25519),
-            KeyKind::Other => self.certified.key.choose_scheme(schemes).is_some(),
-        }
+        self.key.allowed_by(schemes).unwrap_or_else(|| self.certified.key.choose_scheme(schemes).is_some())
     }
 
     /// The certificates that a handshake sends, leaf first, as DER.
@@ -368,22 +333,6 @@ fn address(octets: &[u8]) -> Option<std::net::IpAddr> {
     <[u8; 4]>::try_from(octets).map(Into::into).ok().or_else(|| <[u8; 16]>::try_from(octets).map(Into::into).ok())
 }
 
-fn key_kind(leaf: &Link<'_>) -> KeyKind {
-    let public = leaf.parsed.public_key();
-    match public.parsed() {
-        Ok(PublicKey::RSA(key)) => KeyKind::Rsa(key.key_size()),
-        Ok(PublicKey::EC(point)) => match point.key_size() {
-            256 => KeyKind::EcdsaP256,
-            384 => KeyKind::EcdsaP384,
-            // 521 bits take 66 octets.
-            521..=528 => KeyKind::EcdsaP521,
-            _ => KeyKind::Other,
-        },
-        _ if public.algorithm.algorithm == OID_SIG_ED25519 => KeyKind::Ed25519,
-        _ => KeyKind::Other,
-    }
-}
-
 /// The one cryptographic provider of the process.
 pub(crate) fn provider() -> &'static Arc<CryptoProvider> {
     static PROVIDER: std::sync::OnceLock<Arc<CryptoProvider>> = std::sync::OnceLock::new();
@@ -395,19 +344,6 @@ pub(super) fn date(unix: i64) -> String {
     let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
     let when = time::OffsetDateTime::from_unix_timestamp(unix).ok();
     when.and_then(|when| when.format(format).ok()).unwrap_or_else(|| format!("unix second {unix}"))
-}
-
-impl fmt::Display for KeyKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Rsa(bits) => write!(f, "RSA-{bits}"),
-            Self::EcdsaP256 => f.write_str("ECDSA P-256"),
-            Self::EcdsaP384 => f.write_str("ECDSA P-384"),
-            Self::EcdsaP521 => f.write_str("ECDSA P-521"),
-            Self::Ed25519 => f.write_str("Ed25519"),
-            Self::Other => f.write_str("other"),
-        }
-    }
 }
 
 /// Never the key.

@@ -7,6 +7,7 @@
 mod certificate;
 mod chain;
 mod error;
+mod key_kind;
 mod on_demand;
 mod pem;
 mod resolver;
@@ -17,9 +18,10 @@ pub mod directory;
 pub(crate) mod testing;
 
 pub(crate) use certificate::provider;
-pub use certificate::{Certificate, KeyKind, SignatureScheme, Warning};
+pub use certificate::{Certificate, SignatureScheme, Warning};
 pub use directory::{Directory, DirectoryHandle};
 pub use error::CertificateError;
+pub use key_kind::KeyKind;
 pub use on_demand::{BoxFuture, OnDemand, OnDemandError};
 pub use pem::{PemPart, PemParts};
 pub use resolver::Chosen;

@@ -43,8 +43,10 @@ pub(super) struct Source {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Layout {
     Pair(Pair),
-    /// Key and certificate in one PEM file.
-    Combined,
+    /// Key and certificate in one PEM file. Beside a pair, a PEM file may as well be something else.
+    Combined {
+        beside_pair: bool,
+    },
     /// A PKCS#12 file that nobody converted yet.
     Pkcs12,
 }
@@ -63,6 +65,8 @@ pub(super) enum Found {
         name: String,
         /// As it was before the files were read.
         stamp: Stamp,
+        /// Whether it is most likely something that only lies beside a pair: a CA's certificate, DH parameters.
+        stray: bool,
         /// What came of it.
         result: Result<Box<Certificate>, CertificateError>,
     },
@@ -139,19 +143,24 @@ pub(super) fn is_passed_over(folder: &Path, name: &OsStr) -> bool {
 
 fn sources(folder: &Path, files: &[String]) -> Vec<Source> {
     let has = |name: &str| files.iter().any(|file| file == name);
-    if let Some(pair) = pair(has) {
-        return vec![Source { path: folder.to_owned(), layout: Layout::Pair(pair) }];
-    }
+    let pair = pair(has);
     let mut sources = Vec::new();
-    for file in files {
-        let layout = match Path::new(file).extension().and_then(|extension| extension.to_str()) {
-            Some("pem") => Layout::Combined,
-            Some("p12" | "pfx") if !has(&format!("{}.pem", stem(file))) => Layout::Pkcs12,
-            _ => continue,
-        };
-        sources.push(Source { path: folder.join(file), layout });
+    sources.extend(pair.map(|pair| Source { path: folder.to_owned(), layout: Layout::Pair(pair) }));
+    for file in files.iter().filter(|file| !is_layout_file(file)) {
+        let converted = || has(&format!("{}.pem", stem(file)));
+        if let Some(layout) = file_layout(file, pair.is_some(), converted) {
+            sources.push(Source { path: folder.join(file), layout });
+        }
     }
     sources
+}
+
+fn file_layout(file: &str, beside_pair: bool, converted: impl Fn() -> bool) -> Option<Layout> {
+    match Path::new(file).extension()?.to_str()? {
+        "pem" => Some(Layout::Combined { beside_pair }),
+        "p12" | "pfx" if !beside_pair && !converted() => Some(Layout::Pkcs12),
+        _ => None,
+    }
 }
 
 fn pair(has: impl Fn(&str) -> bool) -> Option<Pair> {
@@ -176,12 +185,12 @@ pub(super) fn at(path: &Path) -> Option<Source> {
     }
     path.symlink_metadata().ok()?;
     let (folder, name) = (path.parent()?, path.file_name()?.to_str()?);
-    if is_layout_file(name) || pair(|name| folder.join(name).symlink_metadata().is_ok()).is_some() {
+    if is_layout_file(name) {
         return None;
     }
-    let converted = |file: &str| folder.join(format!("{}.pem", stem(file))).exists();
-    let files = [name.to_owned()];
-    sources(folder, &files).into_iter().find(|source| source.layout == Layout::Combined || !converted(name))
+    let beside_pair = pair(|name| folder.join(name).symlink_metadata().is_ok()).is_some();
+    let converted = || folder.join(format!("{}.pem", stem(name))).exists();
+    file_layout(name, beside_pair, converted).map(|layout| Source { path: path.to_owned(), layout })
 }
 
 /// Reads what is at `path` now.
@@ -189,7 +198,7 @@ pub(super) fn look(path: &Path) -> Found {
     match path.metadata() {
         Err(error) if !is_absence(&error) => {
             let name = name_of(path, path.extension().is_some_and(|extension| extension == "pem"));
-            Found::Read { name, stamp: Stamp(Vec::new()), result: Err(read_error(path, &error)) }
+            Found::Read { name, stamp: Stamp(Vec::new()), stray: false, result: Err(read_error(path, &error)) }
         }
         _ => at(path).map_or(Found::Gone, |source| source.read()),
     }
@@ -214,7 +223,9 @@ impl Source {
         if matches!(result, Err(CertificateError::Read { .. })) && !self.path.exists() {
             return Found::Gone;
         }
-        Found::Read { name: self.name(), stamp, result }
+        let lacks_half = matches!(result, Err(CertificateError::NoKey { .. } | CertificateError::NoCertificate { .. }));
+        let stray = lacks_half && self.layout == Layout::Combined { beside_pair: true };
+        Found::Read { name: self.name(), stamp, stray, result }
     }
 
     fn certificate(&self) -> Result<Certificate, CertificateError> {
@@ -235,7 +246,7 @@ impl Source {
                 let parts = PemParts { certificate, key, chain: chain.as_ref().map(File::part) };
                 Certificate::from_pem(id, parts, unix_now())
             }
-            Layout::Combined => {
+            Layout::Combined { .. } => {
                 let file = File::read(&self.path)?;
                 let parts = PemParts { certificate: file.part(), key: file.part(), chain: None };
                 Certificate::from_pem(id, parts, unix_now())
@@ -254,7 +265,7 @@ impl Source {
                 let names = [Some(pair.key), Some(pair.certificate), pair.chain];
                 names.into_iter().flatten().map(|name| self.path.join(name)).collect()
             }
-            Layout::Combined | Layout::Pkcs12 => vec![self.path.clone()],
+            Layout::Combined { .. } | Layout::Pkcs12 => vec![self.path.clone()],
         }
     }
 }

@@ -70,7 +70,10 @@ impl Ledger {
     pub(super) fn note(&mut self, path: &Path, found: Found, initial: bool, now: Moment) {
         match found {
             Found::Gone => self.note_gone(path, now),
-            Found::Read { name, stamp, result } => {
+            Found::Read { stray: true, .. } if self.entries.get(path).is_none_or(|entry| entry.served.is_none()) => {
+                self.withdraw(path);
+            }
+            Found::Read { name, stamp, result, .. } => {
                 if !self.entries.contains_key(path) {
                     self.add(path, name, &stamp);
                 }

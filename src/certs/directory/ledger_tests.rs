@@ -34,7 +34,12 @@ impl World {
         let path = Path::new(path);
         let name = path.file_name().expect("a name").to_str().expect("UTF-8").to_owned();
         let stamp = Stamp::of(&[self.reads.into()]);
-        self.ledger.note(path, Found::Read { name, stamp, result: result.map(Box::new) }, false, self.now);
+        self.ledger.note(
+            path,
+            Found::Read { name, stamp, stray: false, result: result.map(Box::new) },
+            false,
+            self.now,
+        );
     }
 
     fn sound(&mut self, path: &str, order: Order<'_>) -> String {

@@ -135,7 +135,7 @@ pub fn examine(directory: &Path) -> Vec<(PathBuf, Result<Certificate, Certificat
     });
     let read = watch::read_all(&scan.sources);
     let read = scan.sources.into_iter().zip(read).filter_map(|(source, found)| match found {
-        Found::Gone => None,
+        Found::Gone | Found::Read { stray: true, .. } => None,
         Found::Read { result, .. } => Some((source.path, result.map(|certificate| *certificate))),
     });
     let mut all: Vec<_> = read.chain(unreadable).collect();

@@ -148,6 +148,21 @@ fn one_bad_certificate_takes_no_other_down() {
 }
 
 #[tokio::test]
+async fn a_stray_half_takes_none_of_its_neighbours_down() {
+    let world = World::new();
+    let (issued, fingerprint) = world.issue("a.example");
+    write(world.dir.path(), "a.pem", &format!("{}{}", issued.certificate, issued.key));
+    let handle = world.start();
+    write(world.dir.path(), "cert.pem", &issued.certificate);
+    write(world.dir.path(), "ca.pem", &world.ca.root.pem());
+    handle.rescan().await;
+    assert_eq!(world.served("a"), Some(fingerprint));
+    let states: Vec<_> = handle.status().into_iter().map(|status| (status.path, status.state)).collect();
+    assert!(states.contains(&(world.dir.path().join("a.pem"), State::Served)), "{states:?}");
+    assert!(!states.iter().any(|(path, _)| path.ends_with("ca.pem")), "{states:?}");
+}
+
+#[tokio::test]
 async fn changes_and_new_folders_are_served() {
     let world = World::new();
     let first = world.put("a", "a.example");

@@ -48,6 +48,8 @@ pub(super) struct Watch {
     /// The first and the last event that `touched` came of.
     heard: Option<(Instant, Instant)>,
     again: Vec<(Instant, PathBuf)>,
+    /// Folders of which it was said that they can't be read.
+    unreadable: BTreeSet<PathBuf>,
     next_rescan: Instant,
 }
 
@@ -55,6 +57,8 @@ struct Root {
     path: PathBuf,
     /// Device and inode of the folder that is watched.
     watched: Option<(u64, u64)>,
+    /// Whether it was said that it can't be.
+    complained: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,6 +105,7 @@ impl Watch {
             touched: BTreeSet::new(),
             heard: None,
             again: Vec::new(),
+            unreadable: BTreeSet::new(),
             next_rescan: Instant::now(),
         };
         watch.set_roots(roots);
@@ -226,8 +231,12 @@ impl Watch {
         for folder in folders {
             let scan = layouts::scan(folder);
             let found: BTreeSet<_> = scan.sources.iter().map(|source| source.path.clone()).collect();
+            self.unreadable
+                .retain(|path| !path.starts_with(folder) || scan.unreadable.iter().any(|(now, _)| now == path));
             for (path, error) in &scan.unreadable {
-                tracing::warn!(path = %path.display(), %error, "certificate folder can't be read: what it held is served on");
+                if self.unreadable.insert(path.clone()) {
+                    tracing::warn!(path = %path.display(), %error, "certificate folder can't be read: what it held is served on");
+                }
             }
             let unknown = |path: &PathBuf| scan.unreadable.iter().any(|(folder, _)| path.starts_with(folder));
             let missing = lock(&self.ledger).below(folder);
@@ -264,8 +273,11 @@ impl Watch {
             }
         }
         let known: BTreeSet<_> = self.roots.iter().map(|root| root.path.clone()).collect();
-        self.roots
-            .extend(roots.into_iter().filter(|path| !known.contains(path)).map(|path| Root { path, watched: None }));
+        self.roots.extend(roots.into_iter().filter(|path| !known.contains(path)).map(|path| Root {
+            path,
+            watched: None,
+            complained: false,
+        }));
     }
 
     /// Watches the roots that are not watched yet, or that are another folder now.
@@ -285,7 +297,9 @@ impl Watch {
             }
             match watcher.watch(&root.path, RecursiveMode::Recursive) {
                 Ok(()) => root.watched = now,
+                Err(_) if root.complained => {}
                 Err(error) => {
+                    root.complained = true;
                     let remedy =
                         "raise fs.inotify.max_user_watches (sysctl), until then the folder is looked at every second";
                     tracing::warn!(path = %root.path.display(), %error, remedy, "certificate folder can't be watched");
