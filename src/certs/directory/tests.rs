@@ -281,3 +281,49 @@ async fn a_root_may_come_later_and_roots_may_change() {
     let changed = world.put("two/b", "b.example");
     world.serves("b", &changed).await;
 }
+
+/// Runs a shell command as an operator would, in `folder`.
+fn shell(folder: &Path, command: &str) {
+    let done = std::process::Command::new("sh").args(["-c", command]).current_dir(folder).output().expect("a shell");
+    assert!(done.status.success(), "{command}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+#[tokio::test]
+async fn the_commands_in_the_messages_mend_what_they_name() {
+    let world = World::new();
+    let (issued, fingerprint) = world.issue("a.example");
+    let handle = world.start();
+    let spoil = [
+        ("pkcs8", "openssl pkcs8 -topk8 -passout pass:x -in ssl.key -out n && mv n ssl.key"),
+        ("legacy", "openssl ec -aes256 -passout pass:x -in ssl.key -out n && mv n ssl.key"),
+        ("der-key", "openssl pkey -outform DER -in ssl.key -out n && mv n ssl.key"),
+        ("der", "openssl x509 -outform DER -in ssl.crt -out n && mv n ssl.crt"),
+        ("pkcs7", "openssl crl2pkcs7 -nocrl -certfile ssl.crt -out n && mv n ssl.crt"),
+        ("pkcs12-key", "openssl pkcs12 -export -passout pass:x -inkey ssl.key -in ssl.crt -out n && mv n ssl.key"),
+        ("pkcs12", "openssl pkcs12 -export -passout pass:x -inkey ssl.key -in ssl.crt -out n && mv n ssl.crt"),
+        ("it's a pfx", "openssl pkcs12 -export -passout pass:x -inkey ssl.key -in ssl.crt -out site.pfx && rm ssl.*"),
+    ];
+    for (name, command) in spoil {
+        let folder = world.folder(name);
+        write(&folder, "ssl.key", &issued.key);
+        write(&folder, "ssl.crt", &issued.certificate);
+        shell(&folder, command);
+        let spoilt: Vec<_> = examine(&folder).into_iter().filter_map(|(_, result)| result.err()).collect();
+        let [error] = &spoilt[..] else { panic!("{name}: {spoilt:?}") };
+        let message = error.to_string();
+        let remedy = &message[message.find("openssl").unwrap_or_else(|| panic!("{name}: {message}"))..];
+        let remedy = match name {
+            "pkcs8" | "legacy" | "pkcs12-key" | "pkcs12" | "it's a pfx" => remedy.replace("-in", "-passin pass:x -in"),
+            _ => remedy.to_owned(),
+        };
+        shell(&folder, &remedy);
+        let mended: Vec<_> =
+            examine(&folder).into_iter().map(|(_, result)| result.map_err(|e| e.to_string())).collect();
+        assert!(
+            matches!(&mended[..], [Ok(certificate)] if certificate.fingerprint() == fingerprint),
+            "{name}: {mended:?}"
+        );
+    }
+    handle.rescan().await;
+    assert_eq!(world.served("site"), Some(fingerprint));
+}
