@@ -1,7 +1,50 @@
 //! Certificates: from PEM to what a handshake is answered with. Floor 4.
+//!
+//! There is one way for all of them: a source (a watched folder, storage) hands bytes to
+//! [`Certificate::from_pem`], which checks them; the [`Table`] takes the result; handshakes are served from
+//! it from then on.
 
+mod certificate;
+mod chain;
 mod challenges;
+mod error;
 mod local_ca;
+mod on_demand;
+mod pem;
+mod resolver;
+mod table;
 
+pub mod directory;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub(crate) use certificate::provider;
+pub use certificate::{Certificate, KeyKind, SignatureScheme, Warning};
 pub use challenges::Challenges;
+pub use directory::{Directory, DirectoryHandle};
+pub use error::CertificateError;
 pub use local_ca::{LocalCa, LocalCaError, MAX_LEAF_DAYS, PemPair};
+pub use on_demand::{BoxFuture, OnDemand, OnDemandError};
+pub use pem::{PemPart, PemParts};
+pub use resolver::Chosen;
+pub use table::{Ask, Choice, Table};
+
+/// Bytes in lower-case hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        // Writing to a String does not fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// Now, in unix seconds; what the clock says, even where that is before 1970.
+pub(crate) fn unix_now() -> i64 {
+    let since = |earlier: std::time::Duration| i64::try_from(earlier.as_secs()).unwrap_or(i64::MAX);
+    match std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH) {
+        Ok(after) => since(after),
+        Err(before) => -since(before.duration()),
+    }
+}

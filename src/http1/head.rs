@@ -42,6 +42,12 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Whether nothing was looked at yet.
+    #[must_use]
+    pub fn is_at_start(&self) -> bool {
+        self.scanned == 0
+    }
+
     /// The length of the head at the start of `input`, its empty line included, once all of it is there.
     ///
     /// # Errors

@@ -5,9 +5,12 @@ mod https_client;
 mod inbox;
 mod outbox;
 mod sockets;
+mod transport;
+pub mod systemd;
 
 pub use deadline::{Deadline, Timer};
 pub use https_client::{ClientTimeouts, HttpsClient, HttpsClientError, Roots};
 pub use inbox::Inbox;
 pub use outbox::Outbox;
 pub use sockets::{BindError, bind_tcp, port_of};
+pub use transport::Transport;

@@ -1,1 +1,15 @@
 //! TLS with clients: the ClientHello, the certificate, the handshake, tickets. Floor 5.
+//!
+//! An [`Acceptor`] per listener turns a connection's bytes into an [`Accepted`]: it reads the ClientHello
+//! ([`Hello`]), has the table choose the certificate, and finishes the handshake.
+
+mod accept;
+mod hello;
+mod server_config;
+#[cfg(test)]
+mod tests;
+mod tickets;
+
+pub use accept::{AcceptError, Accepted, Acceptor, Alpn, OUTCOMES, Stream, TlsInfo};
+pub use hello::{Hello, HelloError};
+pub use tickets::{Clock, Tickets};

@@ -1,0 +1,266 @@
+//! [`Acceptor`]: from a connection's first byte to a finished handshake.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::StartHandshake;
+
+use super::hello::{self, Hello, HelloError};
+use super::server_config;
+use super::tickets::{Bound, Tickets};
+use crate::certs::{Ask, Certificate, Choice, OnDemand, Table, unix_now};
+use crate::config::{CertificateId, TlsOptions};
+use crate::names::Hostname;
+
+/// A connection over TLS, as its server.
+pub type Stream<IO> = tokio_rustls::server::TlsStream<IO>;
+
+/// Every label that a handshake's outcome can have in the metrics; `timeout` is for the caller, who keeps the time.
+pub const OUTCOMES: [&str; 9] =
+    ["ok", "resumed", "unknown_name", "no_certificate", "malformed", "plain_http", "closed", "timeout", "tls_error"];
+
+/// One listener's handshakes. Shared by all workers as an `Arc`.
+pub struct Acceptor {
+    base: ServerConfig,
+    tickets: Bound,
+    default: Option<CertificateId>,
+    table: Arc<Table>,
+    on_demand: Option<Arc<dyn OnDemand>>,
+}
+
+/// A finished handshake.
+pub struct Accepted<IO> {
+    /// The connection.
+    pub stream: Stream<IO>,
+    /// What was agreed.
+    pub info: TlsInfo,
+}
+
+/// What a handshake agreed on.
+#[derive(Clone, Debug)]
+pub struct TlsInfo {
+    /// The name that the client asked for, canonical; none where it sent none.
+    pub sni: Option<Hostname>,
+    /// The application protocol.
+    pub alpn: Alpn,
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The cipher suite by its IANA name, for example `TLS_AES_128_GCM_SHA256`.
+    pub cipher: &'static str,
+    /// The key exchange group by its IANA name, for example `X25519MLKEM768`; none for a session resumed in TLS 1.2.
+    pub group: Option<&'static str>,
+    /// Whether an earlier session was resumed.
+    pub resumed: bool,
+    /// The certificate that answers for the name (also where a resumed session did not send it again).
+    pub certificate: Option<Arc<Certificate>>,
+}
+
+/// An application protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Alpn {
+    /// HTTP/1.1, also where the client offered nothing.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+/// Why there was no handshake. What the client should hear over TLS was sent.
+#[derive(thiserror::Error)]
+pub enum AcceptError<IO> {
+    /// The client speaks HTTP without TLS; it has had no answer, and what it sent so far is read.
+    #[error("plain HTTP on a TLS port")]
+    PlainHttp(IO),
+    /// Not TLS, or no sound ClientHello.
+    #[error("no sound ClientHello: {0}")]
+    Malformed(String),
+    /// No certificate for the name, and no default.
+    #[error("no certificate for {0}")]
+    UnknownName(Hostname),
+    /// The client asked for no name, and there is no certificate for the address and no default.
+    #[error("the client sent no server name, and there is no default certificate")]
+    NoCertificate,
+    /// The client went away.
+    #[error("the client closed the connection during the handshake")]
+    Closed,
+    /// Nothing in common, an alert of the client's, or a broken rule.
+    #[error("{0}")]
+    Tls(String),
+}
+
+impl Acceptor {
+    /// The handshakes of a listener with these options. `on_demand` is asked for names that the table lacks.
+    ///
+    /// # Errors
+    /// Where the cryptographic provider supports none of the versions.
+    pub fn new(
+        options: &TlsOptions,
+        default_certificate: Option<CertificateId>,
+        table: Arc<Table>,
+        on_demand: Option<Arc<dyn OnDemand>>,
+        tickets: &Tickets,
+    ) -> Result<Self, rustls::Error> {
+        let bound = || tickets.bound_to(options, default_certificate.as_ref());
+        let base = server_config::base(options, Arc::new(bound()))?;
+        Ok(Self { base, tickets: bound(), default: default_certificate, table, on_demand })
+    }
+
+    /// Reads the ClientHello and finishes the handshake. `local` is the address that the client dialled.
+    /// Reads a bounded number of bytes; the caller bounds the time.
+    ///
+    /// # Errors
+    /// [`AcceptError`].
+    pub async fn accept<IO>(&self, mut io: IO, local: SocketAddr) -> Result<Accepted<IO>, AcceptError<IO>>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        match Hello::read(&mut io).await {
+            Ok(hello) => self.finish(io, hello, local).await,
+            Err(HelloError::PlainHttp) => Err(AcceptError::PlainHttp(io)),
+            Err(HelloError::Malformed(why)) => Err(AcceptError::Malformed(why)),
+            Err(HelloError::Closed) => Err(AcceptError::Closed),
+        }
+    }
+
+    /// Finishes the handshake that `hello` began.
+    ///
+    /// # Errors
+    /// [`AcceptError`], but never `PlainHttp`.
+    pub async fn finish<IO>(&self, mut io: IO, hello: Hello, local: SocketAddr) -> Result<Accepted<IO>, AcceptError<IO>>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let certificate = match self.choose(&hello, local).await {
+            Choice::Named(certificate) | Choice::Default(certificate) => certificate,
+            none @ (Choice::UnknownName | Choice::Nothing) => {
+                let Some(name) = hello.sni.filter(|_| matches!(none, Choice::UnknownName)) else {
+                    hello::send_alert(&mut io, hello::HANDSHAKE_FAILURE).await;
+                    return Err(AcceptError::NoCertificate);
+                };
+                hello::send_alert(&mut io, hello::UNRECOGNIZED_NAME).await;
+                return Err(AcceptError::UnknownName(name));
+            }
+        };
+        let mut config = server_config::with_certificate(&self.base, Arc::clone(&certificate));
+        if hello.sni.is_none() {
+            config.ticketer = Arc::new(self.tickets.and_address(local.ip()));
+        }
+        let Hello { sni, accepted, .. } = hello;
+        let handshake = StartHandshake::from_parts(accepted, io).into_stream(Arc::new(config));
+        let stream = handshake.await.map_err(failure)?;
+        let info = TlsInfo::new(&stream, sni, certificate);
+        Ok(Accepted { stream, info })
+    }
+
+    /// Asks the table; where it has nothing for the name, has one made and asks again.
+    async fn choose(&self, hello: &Hello, local: SocketAddr) -> Choice {
+        let ask = Ask {
+            sni: hello.sni.as_ref().map(Hostname::as_str),
+            local: local.ip(),
+            schemes: &hello.schemes,
+            default: self.default.as_ref(),
+            now: unix_now(),
+        };
+        let choice = self.table.choose(&ask);
+        let (Choice::UnknownName | Choice::Default(_), Some(name), Some(on_demand)) =
+            (&choice, &hello.sni, &self.on_demand)
+        else {
+            return choice;
+        };
+        match on_demand.obtain(name.clone()).await {
+            Ok(()) => self.table.choose(&Ask { now: unix_now(), ..ask }),
+            Err(error) => {
+                tracing::debug!(%name, %error, "no certificate on demand");
+                choice
+            }
+        }
+    }
+}
+
+impl<IO> Accepted<IO> {
+    /// The outcome's label in the metrics: one of [`OUTCOMES`].
+    #[must_use]
+    pub fn outcome(&self) -> &'static str {
+        if self.info.resumed { "resumed" } else { "ok" }
+    }
+}
+
+impl<IO> AcceptError<IO> {
+    /// The outcome's label in the metrics: one of [`OUTCOMES`].
+    #[must_use]
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            Self::PlainHttp(_) => "plain_http",
+            Self::Malformed(_) => "malformed",
+            Self::UnknownName(_) => "unknown_name",
+            Self::NoCertificate => "no_certificate",
+            Self::Closed => "closed",
+            Self::Tls(_) => "tls_error",
+        }
+    }
+}
+
+impl TlsInfo {
+    fn new<IO>(stream: &Stream<IO>, sni: Option<Hostname>, certificate: Arc<Certificate>) -> Self {
+        let (_, session) = stream.get_ref();
+        Self {
+            sni,
+            alpn: if session.alpn_protocol() == Some(server_config::H2) { Alpn::Http2 } else { Alpn::Http1 },
+            version: match session.protocol_version() {
+                Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+                _ => "TLSv1.3",
+            },
+            cipher: session.negotiated_cipher_suite().map_or("", |suite| cipher_name(suite.suite())),
+            group: session.negotiated_key_exchange_group().and_then(|group| group.name().as_str()),
+            resumed: session.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+            certificate: Some(certificate),
+        }
+    }
+}
+
+/// The IANA name; rustls calls those of TLS 1.3 `TLS13_…`.
+fn cipher_name(suite: rustls::CipherSuite) -> &'static str {
+    match suite {
+        rustls::CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+        rustls::CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+        rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+        other => other.as_str().unwrap_or(""),
+    }
+}
+
+fn failure<IO>(error: io::Error) -> AcceptError<IO> {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(tls) => AcceptError::Tls(tls.to_string()),
+        None => AcceptError::Closed,
+    }
+}
+
+impl fmt::Display for Alpn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http1 => "http/1.1",
+            Self::Http2 => "h2",
+        })
+    }
+}
+
+impl<IO> fmt::Debug for AcceptError<IO> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {self}", self.outcome())
+    }
+}
+
+impl<IO> fmt::Debug for Accepted<IO> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accepted").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acceptor").field("default", &self.default).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,54 @@
+//! From a listener's options to what rustls runs a handshake by.
+
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::version::{TLS12, TLS13};
+
+use crate::certs::{Certificate, Chosen, provider};
+use crate::config::{TlsOptions, TlsVersion};
+
+/// HTTP/2 in ALPN (RFC 9113 §3.1).
+pub(super) const H2: &[u8] = b"h2";
+/// HTTP/1.1 in ALPN (RFC 7301 §6).
+pub(super) const HTTP1: &[u8] = b"http/1.1";
+
+/// The listener's configuration but for the certificate, which is each connection's own.
+///
+/// rustls offers nothing that testssl would complain of; what is set here are the versions, ALPN, and tickets in
+/// place of a session cache. X25519MLKEM768 comes first by the crate's feature `prefer-post-quantum`.
+pub(super) fn base(options: &TlsOptions, tickets: Arc<dyn ProducesTickets>) -> Result<ServerConfig, rustls::Error> {
+    let versions: &[_] = match options.min_version {
+        TlsVersion::Tls12 => &[&TLS13, &TLS12],
+        TlsVersion::Tls13 => &[&TLS13],
+    };
+    let mut config = ServerConfig::builder_with_provider(Arc::clone(provider()))
+        .with_protocol_versions(versions)?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(NotChosen));
+    config.alpn_protocols = if options.http2 { vec![H2.to_vec(), HTTP1.to_vec()] } else { vec![HTTP1.to_vec()] };
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ticketer = tickets;
+    // Early data can be replayed (RFC 8446 §8), and an app behind a proxy can't tell it from the rest.
+    config.max_early_data_size = 0;
+    Ok(config)
+}
+
+/// The configuration of one connection: a copy is a few reference counts.
+pub(super) fn with_certificate(base: &ServerConfig, certificate: Arc<Certificate>) -> ServerConfig {
+    let mut config = base.clone();
+    config.cert_resolver = Arc::new(Chosen(certificate));
+    config
+}
+
+/// Stands where the certificate of each connection goes.
+#[derive(Debug)]
+struct NotChosen;
+
+impl ResolvesServerCert for NotChosen {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+}
