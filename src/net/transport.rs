@@ -13,6 +13,6 @@ pub trait Transport: AsyncRead + AsyncWrite + Unpin {
 impl Transport for TcpStream {
     fn reset_on_drop(&mut self) {
         // Where it fails the peer is gone already.
-        let _gone = socket2::SockRef::from(self).set_linger(Some(std::time::Duration::ZERO));
+        let _gone = socket2::SockRef::from(&*self).set_linger(Some(std::time::Duration::ZERO));
     }
 }
