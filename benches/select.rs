@@ -27,7 +27,8 @@ fn certificates() -> certs::Table {
     let key_pem = key.serialize_pem();
     let table = certs::Table::new();
     let made = (0..NAMES).map(|n| {
-        let pem = CertificateParams::new(vec![name(n)]).expect("a name").self_signed(&key).expect("a certificate").pem();
+        let pem =
+            CertificateParams::new(vec![name(n)]).expect("a name").self_signed(&key).expect("a certificate").pem();
         Arc::new(certificate(&name(n), &pem, &key_pem))
     });
     table.extend(made);

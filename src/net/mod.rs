@@ -5,8 +5,8 @@ mod https_client;
 mod inbox;
 mod outbox;
 mod sockets;
-mod transport;
 pub mod systemd;
+mod transport;
 
 pub use deadline::{Deadline, Timer};
 pub use https_client::{ClientTimeouts, HttpsClient, HttpsClientError, Roots};

@@ -38,8 +38,7 @@ impl<'a> Asked<'a> {
             _ => {
                 let (named, rest) = absolute(target)?;
                 let (other, other_port) = split(named)?;
-                if other.as_str() != host.as_str()
-                    || other_port.unwrap_or(default_port) != port.unwrap_or(default_port)
+                if other.as_str() != host.as_str() || other_port.unwrap_or(default_port) != port.unwrap_or(default_port)
                 {
                     return Err(Failure::bad_request("the Host and the request target name different hosts"));
                 }

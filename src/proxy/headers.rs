@@ -60,8 +60,17 @@ fn fate(name: &[u8]) -> Fate {
         *to = if from == b'_' { b'-' } else { from.to_ascii_lowercase() };
     }
     let fate = match &*folded {
-        b"host" | b"connection" | b"content-length" | b"transfer-encoding" | b"keep-alive" | b"proxy-connection"
-        | b"te" | b"upgrade" | b"http2-settings" | b"proxy-authorization" | b"proxy-authenticate" => Fate::Hop,
+        b"host"
+        | b"connection"
+        | b"content-length"
+        | b"transfer-encoding"
+        | b"keep-alive"
+        | b"proxy-connection"
+        | b"te"
+        | b"upgrade"
+        | b"http2-settings"
+        | b"proxy-authorization"
+        | b"proxy-authenticate" => Fate::Hop,
         b"x-forwarded-for" | b"x-forwarded-proto" | b"x-forwarded-port" | b"x-forwarded-host" | b"x-real-ip"
         | b"forwarded" => Fate::Stated,
         b"x-url-scheme" => Fate::Forwarded,
@@ -177,7 +186,8 @@ fn write_tls(out: &mut Vec<u8>, tls: &Tls) {
     }
     if let Some(certificate) = &tls.certificate {
         // An id comes from a folder's name, which may hold anything.
-        let id: String = certificate.id().as_str().chars().map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect();
+        let id: String =
+            certificate.id().as_str().chars().map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect();
         field(out, b"X-Tls-Certificate", id.as_bytes());
     }
 }
@@ -264,7 +274,9 @@ struct Named<'a> {
 impl<'a> Named<'a> {
     fn new(fields: &'a Fields) -> Self {
         let plain = |t: &[u8]| {
-            t.eq_ignore_ascii_case(b"close") || t.eq_ignore_ascii_case(b"keep-alive") || t.eq_ignore_ascii_case(b"upgrade")
+            t.eq_ignore_ascii_case(b"close")
+                || t.eq_ignore_ascii_case(b"keep-alive")
+                || t.eq_ignore_ascii_case(b"upgrade")
         };
         Self { fields, any: fields.all("connection").flat_map(tokens).any(|token| !plain(token)) }
     }
@@ -305,10 +317,32 @@ mod tests {
     #[test]
     fn no_spelling_of_ours_passes() {
         for name in [
-            "X-Forwarded-For", "x-forwarded-proto", "X_Forwarded_Proto", "x-forwarded_Port", "X-FORWARDED-HOST", "Forwarded",
-            "X-Real-IP", "x_real_ip", "X-Forwarded-Ssl", "X-Forwarded-Anything", "X-Scheme", "X-Url-Scheme",
-            "Front-End-Https", "X-Original-URL", "X-Rewrite-URL", "True-Client-IP", "Client-IP", "X-Cluster-Client-IP",
-            "Proxy", "Host", "Connection", "Content_Length", "Transfer_Encoding", "TE", "Upgrade", "X-Tls-Version",
+            "X-Forwarded-For",
+            "x-forwarded-proto",
+            "X_Forwarded_Proto",
+            "x-forwarded_Port",
+            "X-FORWARDED-HOST",
+            "Forwarded",
+            "X-Real-IP",
+            "x_real_ip",
+            "X-Forwarded-Ssl",
+            "X-Forwarded-Anything",
+            "X-Scheme",
+            "X-Url-Scheme",
+            "Front-End-Https",
+            "X-Original-URL",
+            "X-Rewrite-URL",
+            "True-Client-IP",
+            "Client-IP",
+            "X-Cluster-Client-IP",
+            "Proxy",
+            "Host",
+            "Connection",
+            "Content_Length",
+            "Transfer_Encoding",
+            "TE",
+            "Upgrade",
+            "X-Tls-Version",
         ] {
             assert_ne!(fate(name.as_bytes()), Fate::Pass, "{name}");
             assert!(!passes_as_trailer(name.as_bytes()), "{name}");

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use http_body::{Body, Frame};
 
+use super::Proxy;
 use super::access_log::Record;
 use super::client::Client;
 use super::failure::Failure;
@@ -19,7 +20,6 @@ use super::headers;
 use super::outlet::{Kind, Outlet, RelayError};
 use super::page::Page;
 use super::tunnel;
-use super::Proxy;
 use crate::backend::{Connection, Exchange, RequestBodyError};
 use crate::drain::Watch;
 use crate::http1::{
@@ -172,9 +172,7 @@ async fn one<IO: Transport>(
             let closing = drain.is_draining();
             relay(proxy, wire, head, &response, exchange, deadline, closing, &mut record).await
         }
-        Ok(Answer::Tunnel(connection)) => {
-            tunnel(proxy, wire, &response, connection, deadline, &mut record).await
-        }
+        Ok(Answer::Tunnel(connection)) => tunnel(proxy, wire, &response, connection, deadline, &mut record).await,
         Ok(Answer::Page(page)) => send_page(proxy, wire, head, page, deadline, false, &mut record).await,
         Err(failure) => fail(proxy, wire, head, deadline, failure, &mut record).await,
     };
@@ -296,9 +294,9 @@ async fn relay<IO: Transport>(
             seen = Some(now);
             deadline.set(if client_is_slow { timeouts.write } else { timeouts.idle });
         }
-        deadline.poll_passed(cx).map(|()| {
-            Err(if client_is_slow { RelayError::ClientStalled } else { RelayError::BackendStalled })
-        })
+        deadline
+            .poll_passed(cx)
+            .map(|()| Err(if client_is_slow { RelayError::ClientStalled } else { RelayError::BackendStalled }))
     })
     .await;
     record.bytes_out = outlet.bytes;
@@ -472,7 +470,11 @@ impl<IO: Transport> Body for RequestBody<IO> {
                 Ok(Piece::Data(data)) => {
                     *taken += data.len() as u64;
                     let fits = *taken <= *most;
-                    return Poll::Ready(Some(if fits { Ok(Frame::data(data)) } else { Err(RequestBodyError::TooLarge) }));
+                    return Poll::Ready(Some(if fits {
+                        Ok(Frame::data(data))
+                    } else {
+                        Err(RequestBodyError::TooLarge)
+                    }));
                 }
                 Ok(Piece::End) => {
                     let trailers = if was_done { None } else { trailers(body.trailers()) };

@@ -152,12 +152,7 @@ impl Drop for Open {
 }
 
 /// Serves one request.
-async fn stream(
-    proxy: &Rc<Proxy>,
-    client: &Client,
-    request: http::Request<RecvStream>,
-    respond: SendResponse<Bytes>,
-) {
+async fn stream(proxy: &Rc<Proxy>, client: &Client, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
     let settings = proxy.settings();
     let deadline = proxy.timer.deadline();
     let (parts, recv) = request.into_parts();
@@ -423,7 +418,10 @@ impl Body for RequestBody {
     type Data = Bytes;
     type Error = RequestBodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         if self.over {
             return Poll::Ready(None);
         }

@@ -92,7 +92,11 @@ impl<IO: Transport> AsyncWrite for Lazy<IO> {
         self.0.borrow_mut().poll_write(cx, &[IoSlice::new(buf)])
     }
 
-    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         self.0.borrow_mut().poll_write(cx, bufs)
     }
 

@@ -28,7 +28,12 @@ enum Flow {
 
 /// Relays until both sides have ended, one breaks, or nothing moves for `idle`. Half-closed stays half open.
 /// Returns how many bytes the client sent and got.
-pub(super) async fn relay<A, B>(client: &mut End<A>, backend: &mut End<B>, deadline: &Deadline, idle: Duration) -> (u64, u64)
+pub(super) async fn relay<A, B>(
+    client: &mut End<A>,
+    backend: &mut End<B>,
+    deadline: &Deadline,
+    idle: Duration,
+) -> (u64, u64)
 where
     A: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
