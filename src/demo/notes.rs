@@ -41,7 +41,7 @@ const NOTES: &[(&str, &str)] = &[
     ("x-forwarded-port", "The port that you dialled; apps put it into absolute links."),
     ("x-forwarded-proto", "How you came: https or http. Apps that force HTTPS look here."),
     ("x-real-ip", "Your address alone, for apps that read this one."),
-    ("x-request-id", "Names this request in the proxy's log too, so that both logs can be matched."),
+    ("x-request-id", "Names this request, so that logs of several services can be matched."),
     ("x-tls-alpn", "The protocol that your client and doorward agreed on within TLS."),
     ("x-tls-certificate", "Which certificate doorward answered with, by its id."),
     ("x-tls-cipher", "The cipher suite of your connection."),
@@ -61,9 +61,8 @@ pub(super) fn note(name: &str) -> &'static str {
 
 /// Who put the header `name` (lower case) there.
 pub(super) fn origin(name: &str) -> Origin {
-    let proxy = name.starts_with("x-forwarded-")
-        || name.starts_with("x-tls-")
-        || matches!(name, "forwarded" | "x-real-ip" | "x-request-id" | "via");
+    let proxy =
+        name.starts_with("x-forwarded-") || name.starts_with("x-tls-") || matches!(name, "forwarded" | "x-real-ip");
     if proxy { Origin::Proxy } else { Origin::Client }
 }
 

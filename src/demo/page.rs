@@ -92,7 +92,7 @@ fn trip(out: &mut String, seen: &Seen) {
 fn facts(out: &mut String, seen: &Seen) {
     let tls = seen.tls();
     let mut facts: Vec<(&str, Option<&str>)> = vec![("Host", seen.host())];
-    let target = seen.target();
+    let target = format!("{} {}", seen.method, seen.target());
     facts.push(("Request", Some(&target)));
     if let Some(tls) = &tls {
         facts.extend([("Asked for (SNI)", Some(tls.sni.unwrap_or("none sent"))), ("Cipher suite", tls.cipher)]);

@@ -342,6 +342,7 @@ async fn tunnel<IO: Transport>(
 ) -> Next {
     let idle = proxy.settings().timeouts.tunnel_idle;
     record.status = 101;
+    #[expect(clippy::await_holding_refcell_ref, reason = "the body and the exchange, which shared it, are gone")]
     let mut wire = wire.borrow_mut();
     let out = wire.outbox.text();
     headers::write_answer(out, response);

@@ -13,7 +13,7 @@ const BUCKETS: [f64; 10] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 
 const NO_ROUTE: &str = "";
 
 /// The proxy's metrics.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ProxyMetrics {
     requests: IntCounterVec,
     durations: HistogramVec,
@@ -25,7 +25,7 @@ pub struct ProxyMetrics {
     routes: RefCell<Vec<Option<RouteMetrics>>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct RouteMetrics {
     statuses: Vec<(u16, IntCounter)>,
     duration: Histogram,

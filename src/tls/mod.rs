@@ -8,8 +8,10 @@ mod hello;
 mod server_config;
 #[cfg(test)]
 mod tests;
+mod stream;
 mod tickets;
 
-pub use accept::{AcceptError, Accepted, Acceptor, Alpn, OUTCOMES, Stream, TlsInfo};
+pub use accept::{AcceptError, Accepted, Acceptor, Alpn, OUTCOMES, TlsInfo};
 pub use hello::{Hello, HelloError};
+pub use stream::Stream;
 pub use tickets::{Clock, Tickets};
