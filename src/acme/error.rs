@@ -94,6 +94,13 @@ impl AcmeError {
             if matches!(status, 404 | 410) || kind == "malformed" || kind == "unauthorized")
     }
 
+    /// Whether the CA will give the same answer to the same request for ever.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self, Self::Refused { kind, status, .. }
+            if (400..500).contains(status) && *status != 429
+                && !matches!(kind.as_str(), "orderNotReady" | "rateLimited" | "badNonce" | "accountDoesNotExist"))
+    }
+
     /// Whether the CA does not know the account.
     pub(super) fn is_account_unknown(&self) -> bool {
         matches!(self, Self::Refused { kind, .. } if kind == "accountDoesNotExist")

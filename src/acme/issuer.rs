@@ -11,10 +11,10 @@ use instant_acme::{
     AuthorizationStatus, CertificateIdentifier, ChallengeStatus, Identifier, NewOrder, Order, OrderStatus,
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
-use serde::{Deserialize, Serialize};
 
 use super::certificate::{self, Meta};
 use super::clock::unix;
+use super::record::Record;
 use super::session::{self, Session, ask};
 use super::{AcmeError, Clock, Solver, account};
 use crate::config::{self, CertificateId, KeyType};
@@ -32,17 +32,6 @@ pub(super) struct Issuer {
     pub(super) storage: Arc<dyn Storage>,
     pub(super) solver: Arc<dyn Solver>,
     pub(super) clock: Clock,
-}
-
-/// An order under way, as it is stored.
-#[derive(Serialize, Deserialize)]
-struct Record {
-    directory: String,
-    order: String,
-    names: Vec<String>,
-    profile: Option<String>,
-    key_type: String,
-    key: String,
 }
 
 /// How an order ended for now.
@@ -111,9 +100,7 @@ impl Issuer {
         id: &CertificateId,
         names: &[Hostname],
     ) -> Result<Option<(Order, Record)>, AcmeError> {
-        let Some(value) = self.storage.read(&keys::order(id)).await? else { return Ok(None) };
-        let record = serde_json::from_slice::<Record>(&value).ok();
-        let Some(record) = record.filter(|record| self.is_for(record, names)) else {
+        let Some(record) = Record::load(&*self.storage, &self.acme, id, names).await? else {
             self.storage.delete(&keys::order(id)).await?;
             return Ok(None);
         };
@@ -125,13 +112,6 @@ impl Issuer {
             }
             Err(error) => Err(error),
         }
-    }
-
-    fn is_for(&self, record: &Record, names: &[Hostname]) -> bool {
-        record.directory == self.acme.issuer.directory
-            && record.profile == self.acme.issuer.profile
-            && record.key_type == key_type_name(self.acme.key)
-            && record.names.iter().map(String::as_str).eq(names.iter().map(Hostname::as_str))
     }
 
     async fn begin(
@@ -164,16 +144,8 @@ impl Issuer {
             }
             order => order?,
         };
-        let record = Record {
-            directory: self.acme.issuer.directory.clone(),
-            order: order.url().to_owned(),
-            names: names.iter().map(ToString::to_string).collect(),
-            profile: self.acme.issuer.profile.clone(),
-            key_type: key_type_name(self.acme.key).to_owned(),
-            key: key.serialize_pem(),
-        };
-        let value = serde_json::to_vec(&record).map_err(|e| AcmeError::Protocol(e.to_string()))?;
-        self.storage.write(&keys::order(id), &value).await?;
+        let record = Record::new(&self.acme, order.url(), names, &key);
+        record.save(&*self.storage, id).await?;
         Ok((order, record))
     }
 
@@ -211,7 +183,10 @@ impl Issuer {
         if order.state().status == OrderStatus::Ready {
             let key = KeyPair::from_pem(&record.key)?;
             let csr = signing_request(names, &key)?;
-            ask!(session.seen, order.finalize_csr(&csr))?;
+            match ask!(session.seen, order.finalize_csr(&csr)) {
+                Err(error) if error.is_final() => return Ok(Progress::Dead(error)),
+                done => done?,
+            }
         }
         if order.state().status == OrderStatus::Processing {
             let processing = |status| status == OrderStatus::Processing;
@@ -233,7 +208,7 @@ impl Issuer {
     /// Presents an answer for each name that is not proven yet, and tells the CA to look.
     async fn authorize(&self, session: &Session, order: &mut Order) -> Result<Vec<String>, AcmeError> {
         fetch_authorizations(session, order).await?;
-        let mut tokens = Vec::new();
+        let (mut tokens, mut refused) = (Vec::new(), Vec::new());
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
             let mut authorization = authorization.map_err(|e| session.seen.explain(e))?;
@@ -250,16 +225,31 @@ impl Issuer {
             if challenge.status == ChallengeStatus::Pending
                 && let Err(error) = ask!(session.seen, challenge.set_ready())
             {
-                // A refusal shows in the order: it says why in better words, or that it was settled meanwhile.
-                match error {
-                    AcmeError::Refused { .. } if !error.is_account_unknown() && error.retry_after().is_none() => {
-                        tracing::debug!(name, %error, "the CA did not take the word that the challenge is ready");
-                    }
-                    error => return Err(error),
-                }
+                refused.push((name, error));
+            }
+        }
+        for (name, error) in refused {
+            // It may have been settled meanwhile, by the earlier process's word.
+            if self.is_untouched(session, order, &name).await? {
+                return Err(error);
             }
         }
         Ok(tokens)
+    }
+
+    /// Whether nobody has told the CA yet to validate this name.
+    async fn is_untouched(&self, session: &Session, order: &mut Order, name: &str) -> Result<bool, AcmeError> {
+        let mut authorizations = order.authorizations();
+        while let Some(Ok(mut authorization)) = authorizations.next().await {
+            if authorization.identifier().to_string() == name {
+                ask!(session.seen, async { authorization.refresh().await.map(drop) })?;
+                let ours = self.solver.challenge_type();
+                let mut challenges = authorization.challenges.iter().filter(|challenge| challenge.r#type == ours);
+                return Ok(authorization.status == AuthorizationStatus::Pending
+                    && challenges.all(|challenge| challenge.status == ChallengeStatus::Pending));
+            }
+        }
+        Ok(false)
     }
 
     /// Looks at the order until it has left the status that `waiting` names.
@@ -274,7 +264,7 @@ impl Issuer {
         let (mut pause, longest) = LOOK;
         while waiting(order.state().status) {
             let asked = session.seen.retry_after().and_then(|at| at.duration_since(SystemTime::now()).ok());
-            let next = tokio::time::Instant::now() + asked.unwrap_or(pause);
+            let next = tokio::time::Instant::now() + asked.map_or(pause, |asked| asked.max(LOOK.0));
             if next > give_up {
                 return Err(AcmeError::TooSlow(what, PATIENCE.as_secs()));
             }
@@ -377,12 +367,4 @@ async fn new_key(kind: KeyType) -> Result<KeyPair, AcmeError> {
     // An RSA key takes a good part of a second.
     let made = tokio::task::spawn_blocking(move || KeyPair::generate_for(algorithm)).await;
     Ok(made.map_err(|e| AcmeError::Protocol(e.to_string()))??)
-}
-
-fn key_type_name(kind: KeyType) -> &'static str {
-    match kind {
-        KeyType::P256 => "p256",
-        KeyType::P384 => "p384",
-        KeyType::Rsa2048 => "rsa2048",
-    }
 }

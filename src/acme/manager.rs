@@ -39,6 +39,15 @@ pub struct Wanted {
     pub self_signed_meanwhile: bool,
 }
 
+impl Wanted {
+    /// Its names sorted, so that another order in the config is no change.
+    fn in_order(mut self) -> Self {
+        self.names.sort();
+        self.names.dedup();
+        self
+    }
+}
+
 /// What the manager works with.
 #[derive(Clone, Debug)]
 pub struct Services {
@@ -118,7 +127,7 @@ impl Manager {
             }
             changed
         });
-        let wanted: BTreeMap<_, _> = wanted.into_iter().map(|wanted| (wanted.id.clone(), wanted)).collect();
+        let wanted: BTreeMap<_, _> = wanted.into_iter().map(|w| (w.id.clone(), w.in_order())).collect();
         let mut entries = self.entries();
         entries.retain(|id, entry| {
             let stays = wanted.get(id) == Some(&entry.certificate.wanted);

@@ -8,6 +8,7 @@ use instant_acme::CertificateIdentifier;
 use super::backoff::Failure;
 use super::certificate::{Issued, seconds};
 use super::clock::{from_unix, unix};
+use super::record::Record;
 use super::status::State;
 use super::{AcmeError, Services, Wanted};
 use crate::certs::Certificate;
@@ -100,7 +101,7 @@ async fn look(
             plan.ask_at = Some(issued.asks_at());
         }
     }
-    let interrupted = storage.read(&keys::order(&wanted.id)).await?.is_some();
+    let interrupted = Record::load(&**storage, acme, &wanted.id, &wanted.names).await?.is_some();
     if let Some(until) = until.filter(|_| !interrupted) {
         plan.step = Step::Wait(Some(until.max(now)));
         plan.failure = None;

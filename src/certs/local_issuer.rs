@@ -30,9 +30,8 @@ pub struct LocalIssuer {
     state: Mutex<State>,
 }
 
-#[derive(Clone, Copy)]
 struct Allowed {
-    name: fn(&str) -> bool,
+    name: Box<dyn Fn(&str) -> bool + Send + Sync>,
     most: usize,
 }
 
@@ -69,8 +68,8 @@ impl LocalIssuer {
 
     /// Also issues for up to `most` canonical host names that `allow` lets pass, when they are first asked for.
     #[must_use]
-    pub fn on_demand(mut self, allow: fn(&str) -> bool, most: usize) -> Self {
-        self.on_demand = Some(Allowed { name: allow, most });
+    pub fn on_demand(mut self, allow: impl Fn(&str) -> bool + Send + Sync + 'static, most: usize) -> Self {
+        self.on_demand = Some(Allowed { name: Box::new(allow), most });
         self
     }
 
@@ -176,8 +175,8 @@ impl LocalIssuer {
     }
 
     fn obtain_now(&self, name: &Hostname) -> Result<(), OnDemandError> {
-        let allowed = self.on_demand.filter(|allowed| (allowed.name)(name.as_str()));
-        let Some(Allowed { most, .. }) = allowed else { return Err(OnDemandError::NotAllowed) };
+        let allowed = self.on_demand.as_ref().filter(|allowed| (allowed.name)(name.as_str()));
+        let Some(&Allowed { most, .. }) = allowed else { return Err(OnDemandError::NotAllowed) };
         let id = CertificateId::new(name.as_str());
         let mut state = self.state();
         if state.kept.contains_key(&id) {

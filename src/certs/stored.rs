@@ -5,11 +5,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Certificate, CertificateError, PemPart, PemParts, Table, unix_now};
 use crate::config::CertificateId;
 use crate::drain::Watch;
 use crate::storage::{Event, Events, Key, Storage, StorageError, keys};
+
+/// How often everything is looked at, whatever the watch told: no watch is perfect.
+const RESCAN: Duration = Duration::from_secs(3600);
 
 /// Keeps the table up with the storage.
 pub struct Stored {
@@ -61,9 +65,11 @@ impl Stored {
 
     /// Follows the storage until the drain begins.
     pub async fn follow(mut self, mut drain: Watch) {
+        let mut rescan = tokio::time::interval_at(tokio::time::Instant::now() + RESCAN, RESCAN);
         loop {
             let event = tokio::select! {
                 event = self.events.next() => event,
+                _ = rescan.tick() => Some(Event::Resync),
                 _ = drain.signaled() => return,
             };
             let done = match event {
@@ -152,8 +158,6 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::storage::MemoryStorage;
 

@@ -122,6 +122,19 @@ impl Table {
                 .is_some_and(|(_, base)| self.names[self.shard(base)].load().wildcard.contains_key(base))
     }
 
+    /// Every certificate for the canonical `host`, by its exact name or the wildcard one label up.
+    #[must_use]
+    pub fn all_for(&self, host: &str) -> Vec<Arc<Certificate>> {
+        let exact = self.names[self.shard(host)].load();
+        let mut all = exact.exact.get(host).map(|all| all.to_vec()).unwrap_or_default();
+        if let Some((_, base)) = host.split_once('.')
+            && let Some(wildcard) = self.names[self.shard(base)].load().wildcard.get(base)
+        {
+            all.extend(wildcard.iter().cloned());
+        }
+        all
+    }
+
     /// Hosts whose routes name the certificate that is to be served for them, whatever else there is.
     pub fn set_pins(&self, pins: HostMap<CertificateId>) {
         self.pins.store(Arc::new(pins));
