@@ -10,6 +10,7 @@ pub mod backend;
 pub mod certs;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod drain;
 pub mod http1;
 pub mod listen;

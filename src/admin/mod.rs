@@ -1,1 +1,11 @@
-//! The admin socket: what a running doorward tells and takes. Floor 6.
+//! The admin socket: what a running doorward tells and takes; and the metrics listener beside it. Floor 6.
+//!
+//! Both run on the control plane and ask the app through [`Commands`]; the data plane never waits for them.
+
+pub mod api;
+pub mod client;
+pub mod command;
+pub mod observe;
+pub mod view;
+
+pub use command::{Command, Commands, Inbox};

@@ -6,8 +6,10 @@
 
 mod certificate;
 mod chain;
+mod challenges;
 mod error;
 mod key_kind;
+mod local_ca;
 mod on_demand;
 mod pem;
 mod resolver;
@@ -19,9 +21,11 @@ pub(crate) mod testing;
 
 pub(crate) use certificate::provider;
 pub use certificate::{Certificate, SignatureScheme, Warning};
+pub use challenges::Challenges;
 pub use directory::{Directory, DirectoryHandle};
 pub use error::CertificateError;
 pub use key_kind::KeyKind;
+pub use local_ca::{LocalCa, LocalCaError, MAX_LEAF_DAYS, PemPair};
 pub use on_demand::{BoxFuture, OnDemand, OnDemandError};
 pub use pem::{PemPart, PemParts};
 pub use resolver::Chosen;

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::reader::Section;
+
 /// `[certificates]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Certificates {
@@ -38,4 +40,14 @@ impl fmt::Debug for CertificateId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", &*self.0)
     }
+}
+
+/// Reads `[certificates]`.
+pub(super) fn read(mut section: Section<'_>) -> Certificates {
+    let mut this = Certificates::default();
+    section.set("directories", &mut this.directories, |item| {
+        item.list("\"/etc/doorward/certs\"", |element| element.folder())
+    });
+    section.finish();
+    this
 }

@@ -5,30 +5,47 @@
 //! references resolve. Everything that is wrong is reported, not only the first thing.
 
 mod acme;
+mod backend;
 mod certificates;
+mod checks;
+mod fault;
+mod include;
 mod listener;
+mod load;
+mod machine;
 mod operate;
+mod reader;
 mod route;
+mod show;
+mod source;
 mod storage;
+#[cfg(test)]
+mod tests;
+mod values;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use acme::{Acme, Eab, Issuer, KeyType};
+pub use backend::{BackendAddress, BackendError};
 pub use certificates::{CertificateId, Certificates};
+pub use fault::{Fault, Faults, Position};
 pub use listener::{Listener, ListenerProtocol, TlsOptions, TlsVersion};
+pub use load::{Loaded, load, load_on, parse};
+pub use machine::{Found, Machine};
 pub use operate::{AccessLog, Admin, Limits, Log, LogFormat, MetricsListener, Timeouts};
-pub use route::{BackendAddress, CertificateChoice, HttpsPolicy, Route, RouteHost};
+pub use route::{CertificateChoice, HttpsPolicy, Route, RouteHost};
 pub use storage::Storage;
 
 /// Everything that a config file and its includes say, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// The main file.
+    /// The main file, as an absolute path.
     pub file: PathBuf,
-    /// Every file that was read, the main one first.
+    /// Every file that was read, the main one first; absolute paths.
     pub files: Vec<PathBuf>,
-    /// The folders whose changes can change the config: those of `files` and of the include globs.
+    /// The folders whose changes can change the config: those of `files`, of secrets' files, and every folder that
+    /// an include pattern looks into. Each is to be watched by itself, not with all below it; all existed at the load.
     pub watched: Vec<PathBuf>,
     /// `[[listener]]`, in the order of the file.
     pub listeners: Vec<Arc<Listener>>,
@@ -52,4 +69,26 @@ pub struct Config {
     pub log: Log,
     /// `workers`: data-plane threads; the number of cores where it is not written.
     pub workers: usize,
+}
+
+impl Default for Config {
+    /// What holds where nothing is written. Without a listener: no file could say so little.
+    fn default() -> Self {
+        Self {
+            file: PathBuf::new(),
+            files: Vec::new(),
+            watched: Vec::new(),
+            listeners: Vec::new(),
+            certificates: Certificates::default(),
+            storage: Storage::default(),
+            acme: None,
+            routes: Vec::new(),
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+            admin: Admin::default(),
+            metrics: None,
+            log: Log::default(),
+            workers: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        }
+    }
 }

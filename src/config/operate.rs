@@ -4,6 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use toml::de::DeValue;
+
+use super::reader::{Item, Section};
+use super::source::Place;
+
 /// `[timeouts]`: written as `"10s"`, `"5m"`, `"500ms"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
@@ -141,8 +146,134 @@ pub enum AccessLog {
     Share(f64),
 }
 
+impl Default for AccessLog {
+    fn default() -> Self {
+        Self::Share(1.0)
+    }
+}
+
 impl Default for Log {
     fn default() -> Self {
-        Self { level: tracing::Level::INFO, format: LogFormat::Auto, access: AccessLog::Share(1.0) }
+        Self { level: tracing::Level::INFO, format: LogFormat::Auto, access: AccessLog::default() }
+    }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// The least that any timeout can be: zero would cut everything.
+const LEAST: Duration = Duration::from_millis(1);
+/// The longest path that a unix socket can have (`sun_path` in unix(7), without its closing zero).
+const MAX_SOCKET_PATH: usize = 107;
+
+/// The words of `level`.
+pub(super) const LEVELS: [(&str, tracing::Level); 5] = [
+    ("error", tracing::Level::ERROR),
+    ("warn", tracing::Level::WARN),
+    ("info", tracing::Level::INFO),
+    ("debug", tracing::Level::DEBUG),
+    ("trace", tracing::Level::TRACE),
+];
+/// The words of [`LogFormat`].
+pub(super) const FORMATS: [(&str, LogFormat); 3] =
+    [("auto", LogFormat::Auto), ("json", LogFormat::Json), ("text", LogFormat::Text)];
+
+impl Timeouts {
+    /// Each key, its value, and the most that it can be.
+    pub(super) fn fields(&mut self) -> [(&'static str, &mut Duration, Duration); 11] {
+        [
+            ("handshake", &mut self.handshake, DAY),
+            ("request_header", &mut self.request_header, DAY),
+            ("request_body", &mut self.request_body, DAY),
+            ("keep_alive", &mut self.keep_alive, DAY),
+            ("connect", &mut self.connect, DAY),
+            ("first_byte", &mut self.first_byte, DAY),
+            ("idle", &mut self.idle, DAY),
+            ("write", &mut self.write, DAY),
+            ("tunnel_idle", &mut self.tunnel_idle, 30 * DAY),
+            ("backend_keep_alive", &mut self.backend_keep_alive, DAY),
+            ("drain", &mut self.drain, DAY),
+        ]
+    }
+}
+
+/// Reads `[timeouts]`.
+pub(super) fn read_timeouts(mut section: Section<'_>) -> Timeouts {
+    let mut this = Timeouts::default();
+    for (key, value, most) in this.fields() {
+        section.set(key, value, |item| item.duration(LEAST..=most));
+    }
+    section.finish();
+    this
+}
+
+/// Reads `[limits]`.
+pub(super) fn read_limits(mut section: Section<'_>) -> Limits {
+    const HEAD: std::ops::RangeInclusive<u64> = 256..=(16 << 20);
+    let mut this = Limits::default();
+    section
+        .set("header_bytes", &mut this.header_bytes, |item| item.size(HEAD))
+        .set("header_count", &mut this.header_count, |item| item.integer(1..=4096))
+        .set("response_header_bytes", &mut this.response_header_bytes, |item| item.size(HEAD))
+        .set("request_body_bytes", &mut this.request_body_bytes, read_body_limit)
+        .set("connections", &mut this.connections, |item| item.integer(1..=10_000_000))
+        .set("handshakes", &mut this.handshakes, |item| item.integer(1..=1_000_000))
+        .set("h2_streams", &mut this.h2_streams, |item| item.integer(1..=65_536))
+        .set("h2_resets", &mut this.h2_resets, |item| item.integer(1..=65_536))
+        .set("backend_idle_connections", &mut this.backend_idle_connections, |item| item.integer(0..=65_536));
+    section.finish();
+    this
+}
+
+fn read_body_limit(item: &Item<'_>) -> Option<Option<u64>> {
+    if item.written() == "unlimited" { Some(None) } else { item.size(1..=(1 << 50)).map(Some) }
+}
+
+/// Reads `[admin]`.
+pub(super) fn read_admin(mut section: Section<'_>) -> Admin {
+    let mut this = Admin::default();
+    section.set("socket", &mut this.socket, |item| {
+        let path = item.path()?;
+        let length = path.as_os_str().len();
+        if length > MAX_SOCKET_PATH {
+            let message = format!("the path has {length} bytes, and a unix socket's can have {MAX_SOCKET_PATH}");
+            return item.fault(message, "choose a shorter one, as in \"/run/doorward/admin.sock\"");
+        }
+        Some(path)
+    });
+    section.finish();
+    this
+}
+
+/// Reads `[metrics]`, and says where the address is written.
+pub(super) fn read_metrics(mut section: Section<'_>) -> Option<(MetricsListener, Place)> {
+    let address =
+        section.required("address", "\"127.0.0.1:9464\"", |item| Some((item.listen_address()?, item.place())));
+    section.finish();
+    address.map(|(address, place)| (MetricsListener { address }, place))
+}
+
+/// Reads `[log]`.
+pub(super) fn read_log(mut section: Section<'_>) -> Log {
+    let mut this = Log::default();
+    section
+        .set("level", &mut this.level, |item| item.choice(&LEVELS))
+        .set("format", &mut this.format, |item| item.choice(&FORMATS))
+        .set("access", &mut this.access, read_access);
+    section.finish();
+    this
+}
+
+fn read_access(item: &Item<'_>) -> Option<AccessLog> {
+    let share = match item.value.get_ref() {
+        DeValue::Boolean(on) => f64::from(u8::from(*on)),
+        DeValue::Float(float) => float.as_str().parse().unwrap_or(f64::NAN),
+        DeValue::Integer(_) => item.as_integer().map_or(f64::NAN, |value| if value == 0 { 0.0 } else { value as f64 }),
+        _ => return item.wrong_type("true, false or a share of requests", "0.1"),
+    };
+    if share == 0.0 {
+        Some(AccessLog::Off)
+    } else if share > 0.0 && share <= 1.0 {
+        Some(AccessLog::Share(share))
+    } else {
+        item.out_of_range("0.0", "1.0")
     }
 }

@@ -1,9 +1,13 @@
 //! `[[route]]`: which host and path goes to which backend.
 
 use std::fmt;
-use std::net::SocketAddr;
+
+use toml::de::DeValue;
 
 use super::CertificateId;
+use super::backend::{self, BackendAddress, parse_port};
+use super::reader::{Item, Section};
+use super::source::Place;
 use crate::names::{HostPattern, Hostname};
 
 /// One route.
@@ -38,15 +42,6 @@ pub enum RouteHost {
     Pattern(HostPattern),
     /// `"*"`: every host that no other route has.
     Any,
-}
-
-/// Where a backend's endpoint listens.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum BackendAddress {
-    /// An address and port.
-    Socket(SocketAddr),
-    /// A name that is looked up at each connect, and a port.
-    Name(Hostname, u16),
 }
 
 /// What a route does with requests that come without TLS.
@@ -84,11 +79,148 @@ impl fmt::Display for RouteHost {
     }
 }
 
-impl fmt::Display for BackendAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Socket(address) => write!(f, "{address}"),
-            Self::Name(name, port) => write!(f, "{name}:{port}"),
+/// The words of [`HttpsPolicy`].
+pub(super) const HTTPS: [(&str, HttpsPolicy); 3] =
+    [("redirect", HttpsPolicy::Redirect), ("both", HttpsPolicy::Both), ("off", HttpsPolicy::Off)];
+
+impl Route {
+    /// A route for all paths of `hosts`, with every default.
+    #[must_use]
+    pub fn new(hosts: Vec<RouteHost>, backend: Vec<BackendAddress>) -> Self {
+        Self {
+            name: hosts.first().map(ToString::to_string).unwrap_or_default(),
+            hosts,
+            path: "/".to_owned(),
+            backend,
+            https: HttpsPolicy::default(),
+            certificate: CertificateChoice::default(),
+            self_signed_until_issued: false,
+            rewrite_host: None,
+            forwarded: false,
+            tls_headers: false,
         }
     }
+}
+
+/// A route, and where what other sections have a say in is written.
+pub(super) struct Placed {
+    pub(super) route: Route,
+    pub(super) name: Place,
+    /// One for each host.
+    pub(super) hosts: Vec<Place>,
+    pub(super) https: Place,
+    pub(super) certificate: Place,
+    /// One for each address.
+    pub(super) backend: Vec<Place>,
+}
+
+/// Reads one `[[route]]`.
+pub(super) fn read(mut section: Section<'_>) -> Option<Placed> {
+    let name = section.optional("name", read_name);
+    let hosts = section.required("hosts", "[\"app.example.com\"]", |item| {
+        let read = |element: &Item<'_>| Some((read_host(element)?, element.place()));
+        item.some("host", "\"app.example.com\"", "or \"*\" for every host", read)
+    });
+    let path = section.optional("path", read_path);
+    let backend = section.required("backend", backend::EXAMPLE, |item| {
+        let read = |element: &Item<'_>| Some((backend::read(element)?, element.place()));
+        match item.value.get_ref() {
+            DeValue::Array(_) => item.some("backend", backend::EXAMPLE, &format!("as in [{}]", backend::EXAMPLE), read),
+            _ => Some(vec![read(item)?]),
+        }
+    });
+    let (hosts, host_places): (Vec<_>, _) = hosts.unwrap_or_default().into_iter().unzip();
+    let (backend, backend_places) = backend.unwrap_or_default().into_iter().unzip();
+    let mut route = Route::new(hosts, backend);
+    if let Some(path) = path {
+        if path != "/" {
+            route.name.push_str(&path);
+        }
+        route.path = path;
+    }
+    section
+        .set("https", &mut route.https, |item| item.choice(&HTTPS))
+        .set("certificate", &mut route.certificate, read_certificate)
+        .set("self_signed_until_issued", &mut route.self_signed_until_issued, Item::boolean)
+        .set("host", &mut route.rewrite_host, |item| read_host_header(item).map(Some))
+        .set("forwarded", &mut route.forwarded, Item::boolean)
+        .set("tls_headers", &mut route.tls_headers, Item::boolean);
+    route.name = name.unwrap_or(route.name);
+    if route.self_signed_until_issued && route.certificate != CertificateChoice::Auto {
+        let place = section.place_of("self_signed_until_issued");
+        let remedy = "write certificate = \"auto\", or remove self_signed_until_issued";
+        section.reading.fault(&place, "only a certificate from ACME can be waited for", remedy);
+    }
+    let places = ["name", "https", "certificate"].map(|key| section.place_of(key));
+    section.finish();
+    let [name, https, certificate] = places;
+    Some(Placed { route, name, hosts: host_places, https, certificate, backend: backend_places })
+}
+
+fn read_name(item: &Item<'_>) -> Option<String> {
+    let name = item.words()?;
+    if name.len() > 128 {
+        return item.fault("the name is longer than 128 bytes", "choose a shorter one: it stands in logs and metrics");
+    }
+    Some(name)
+}
+
+fn read_host(item: &Item<'_>) -> Option<RouteHost> {
+    let text = item.text()?;
+    if text == "*" {
+        return Some(RouteHost::Any);
+    }
+    match HostPattern::parse(&text) {
+        Ok(pattern) => Some(RouteHost::Pattern(pattern)),
+        Err(error) => {
+            let remedy = if text.contains("://") || text.contains('/') {
+                "write the host alone; a path goes into path = \"/…\""
+            } else if text.contains(':') {
+                "write the host without a port; the port is a listener's"
+            } else {
+                "write a host as in \"app.example.com\", \"*.example.com\" or \"192.0.2.1\", or \"*\" for every host"
+            };
+            item.fault(format!("{:?} is not a host: {error}", item.written()), remedy)
+        }
+    }
+}
+
+/// The prefix, without a slash at its end: `/api/` is `/api`, as prefixes match at a segment's edge.
+fn read_path(item: &Item<'_>) -> Option<String> {
+    let text = item.text()?;
+    let bad = |c: char| !c.is_ascii_graphic() || matches!(c, '?' | '#' | '\\');
+    let path = text.trim_end_matches('/');
+    let odd_segment = |segment: &str| matches!(segment, "" | "." | "..");
+    if !text.starts_with('/') || text.contains(bad) || path.split('/').skip(1).any(odd_segment) {
+        return item.fault(
+            format!("{:?} is not a path prefix", item.written()),
+            "start with /, leave out ?, #, //, . and .. segments, and percent-encode what is not ASCII",
+        );
+    }
+    Some(if path.is_empty() { "/" } else { path }.to_owned())
+}
+
+fn read_certificate(item: &Item<'_>) -> Option<CertificateChoice> {
+    Some(match item.words()?.as_str() {
+        "directory" => CertificateChoice::Directory,
+        "auto" => CertificateChoice::Auto,
+        "self-signed" => CertificateChoice::SelfSigned,
+        id => CertificateChoice::Id(CertificateId::new(id)),
+    })
+}
+
+/// A value for the `Host` header: a host, and a port if it is written (RFC 9110 §7.2).
+fn read_host_header(item: &Item<'_>) -> Option<String> {
+    let text = item.words()?;
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, parse_port(port).is_ok()),
+        _ => (text.as_str(), true),
+    };
+    if !port || Hostname::parse(host).is_err() || (host.contains(':') && !host.starts_with('[')) {
+        return item.fault(
+            format!("{:?} cannot stand in a Host header", item.written()),
+            "write a host, or a host and a port, as in \"app.internal\" or \"app.internal:8080\"",
+        );
+    }
+    Some(text)
 }

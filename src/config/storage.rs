@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::reader::Section;
+
 /// `[storage]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Storage {
@@ -16,4 +18,13 @@ impl Default for Storage {
     fn default() -> Self {
         Self::File { path: PathBuf::from("/var/lib/doorward") }
     }
+}
+
+/// Reads `[storage]`.
+pub(super) fn read(mut section: Section<'_>) -> Storage {
+    let Storage::File { mut path } = Storage::default();
+    let mut kind = ();
+    section.set("kind", &mut kind, |item| item.choice(&[("file", ())])).set("path", &mut path, |item| item.path());
+    section.finish();
+    Storage::File { path }
 }

@@ -1,1 +1,97 @@
-//! Listeners: accept loops and the whole trip of a connection. Floor 6.
+//! Listeners: accept loops, limits, and the whole trip of a connection. Floor 6.
+//!
+//! Each [`Worker`] is a thread with a runtime of its own, its own socket on every address, its own pools and
+//! counters. Workers share nothing but what others publish and two counts of permits.
+
+mod connection;
+mod metrics;
+mod tcp;
+mod worker;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+use tokio::sync::Semaphore;
+
+pub use worker::{Shared, Worker, WorkerError};
+
+use crate::config::ListenerProtocol;
+use crate::tls::Acceptor;
+
+/// An address that is listened on, with what its connections are served by; a reload changes that in place.
+#[derive(Debug)]
+pub struct Listener {
+    /// The address as configured: what a listener is known by.
+    pub configured: SocketAddr,
+    /// The address that was bound.
+    pub bound: SocketAddr,
+    settings: ArcSwap<ListenerSettings>,
+}
+
+/// How the connections of a listener are served.
+#[derive(Debug)]
+pub struct ListenerSettings {
+    /// What is spoken.
+    pub door: Door,
+    /// The port that clients dial, where it is not the bound one.
+    pub public_port: Option<u16>,
+    /// Peers whose word about their client is believed.
+    pub trusted_proxies: Arc<[IpNet]>,
+}
+
+/// What a listener speaks.
+#[derive(Clone, Debug)]
+pub enum Door {
+    /// TLS, then HTTP.
+    Https(Arc<Acceptor>),
+    /// HTTP/1.1 as it is.
+    Http,
+}
+
+/// What all workers together may have under way.
+#[derive(Clone, Debug)]
+pub struct Permits {
+    /// Open connections.
+    pub connections: Arc<Semaphore>,
+    /// TLS handshakes.
+    pub handshakes: Arc<Semaphore>,
+}
+
+impl Listener {
+    /// A listener on a socket that was bound.
+    #[must_use]
+    pub fn new(configured: SocketAddr, bound: SocketAddr, settings: ListenerSettings) -> Self {
+        Self { configured, bound, settings: ArcSwap::from_pointee(settings) }
+    }
+
+    /// Serves further connections so.
+    pub fn set(&self, settings: ListenerSettings) {
+        self.settings.store(Arc::new(settings));
+    }
+
+    /// The port that clients dial.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.settings.load().public_port.unwrap_or(self.bound.port())
+    }
+
+    /// The protocol in its config's words.
+    #[must_use]
+    pub fn protocol(&self) -> ListenerProtocol {
+        match self.settings.load().door {
+            Door::Https(_) => ListenerProtocol::Https,
+            Door::Http => ListenerProtocol::Http,
+        }
+    }
+}
+
+impl Permits {
+    /// So many at once.
+    #[must_use]
+    pub fn new(connections: usize, handshakes: usize) -> Self {
+        let semaphore = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
+        Self { connections: semaphore(connections), handshakes: semaphore(handshakes) }
+    }
+}

@@ -42,14 +42,6 @@ impl<T> HostMap<T> {
         }
     }
 
-    /// As [`HostMap::get`], to change it.
-    pub fn get_mut(&mut self, pattern: &HostPattern) -> Option<&mut T> {
-        match pattern {
-            HostPattern::Exact(name) => self.exact.get_mut(name.as_str()),
-            HostPattern::Wildcard(base) => self.wildcard.get_mut(base.as_str()),
-        }
-    }
-
     /// The value that serves the canonical `host`, or the default.
     #[must_use]
     pub fn find(&self, host: &str) -> Option<&T> {
@@ -73,6 +65,21 @@ impl<T> HostMap<T> {
     /// Every value, in no order.
     pub fn values(&self) -> impl Iterator<Item = &T> {
         self.exact.values().chain(self.wildcard.values()).chain(self.default.as_ref())
+    }
+}
+
+impl<T: Default> HostMap<T> {
+    /// The value under exactly this pattern, to change it; a default one is put there first where there is none.
+    pub fn entry(&mut self, pattern: HostPattern) -> &mut T {
+        match pattern {
+            HostPattern::Exact(name) => self.exact.entry(name).or_default(),
+            HostPattern::Wildcard(base) => self.wildcard.entry(base).or_default(),
+        }
+    }
+
+    /// As [`HostMap::entry`], for what answers where nothing else matches.
+    pub fn default_mut(&mut self) -> &mut T {
+        self.default.get_or_insert_default()
     }
 }
 

@@ -1,1 +1,16 @@
 //! Sockets and what travels over them. Floor 2.
+
+mod deadline;
+mod https_client;
+mod inbox;
+mod outbox;
+mod sockets;
+pub mod systemd;
+mod transport;
+
+pub use deadline::{Deadline, Timer};
+pub use https_client::{ClientTimeouts, HttpsClient, HttpsClientError, Roots};
+pub use inbox::Inbox;
+pub use outbox::Outbox;
+pub use sockets::{BindError, bind_tcp, port_of};
+pub use transport::Transport;

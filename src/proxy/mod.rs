@@ -1,1 +1,147 @@
 //! The proxy: one request from the client's door to the backend and back. Floor 5.
+//!
+//! [`http1`] and [`http2`] are the doors: they know how a client speaks. [`forward`] knows neither: it takes a
+//! parsed head and a body, and gives back an answer. Everything here belongs to one worker.
+
+mod access_log;
+mod asked;
+mod client;
+mod failure;
+mod forward;
+mod headers;
+mod http1;
+mod http2;
+mod lazy;
+mod metrics;
+mod outlet;
+mod page;
+mod tunnel;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Cache};
+
+pub use access_log::{AccessLog, AccessSink};
+pub use client::{Client, Tls};
+pub use metrics::ProxyMetrics;
+
+use crate::backend::{BackendLimits, Pools};
+use crate::certs::Challenges;
+use crate::config::{self, Limits, Timeouts};
+use crate::net::{Timer, Transport};
+use crate::route::Table;
+
+/// What a reload changes about how requests are served: made whole, published, never changed.
+#[derive(Debug, Default)]
+pub struct Settings {
+    /// The routes.
+    pub routes: Table,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// How large things may be.
+    pub limits: Limits,
+    /// Which requests are logged.
+    pub access: config::AccessLog,
+    /// The port that clients reach HTTPS on, for redirects; none where no listener speaks it.
+    pub https_port: Option<u16>,
+}
+
+/// One worker's part of the data plane.
+pub struct Proxy {
+    published: RefCell<Cache<Arc<ArcSwap<Settings>>, Arc<Settings>>>,
+    current: RefCell<Rc<Arc<Settings>>>,
+    pools: Rc<Pools>,
+    timer: Timer,
+    challenges: Arc<Challenges>,
+    metrics: ProxyMetrics,
+    access: AccessLog,
+    /// The next request's id; starts at random, so that ids of two runs do not meet.
+    next_id: Cell<u64>,
+}
+
+impl Proxy {
+    /// For the current thread, which runs a `LocalRuntime`.
+    #[must_use]
+    pub fn spawn(
+        settings: Arc<ArcSwap<Settings>>,
+        challenges: Arc<Challenges>,
+        metrics: ProxyMetrics,
+        access: AccessLog,
+    ) -> Rc<Self> {
+        let mut published = Cache::new(settings);
+        let current = Arc::clone(published.load());
+        Rc::new(Self {
+            pools: Pools::spawn(backend_limits(&current)),
+            current: RefCell::new(Rc::new(current)),
+            published: RefCell::new(published),
+            timer: Timer::spawn(),
+            challenges,
+            metrics,
+            access,
+            next_id: Cell::new(fastrand::u64(..)),
+        })
+    }
+
+    /// The worker's timer.
+    #[must_use]
+    pub fn timer(&self) -> &Timer {
+        &self.timer
+    }
+
+    /// The worker's metrics.
+    #[must_use]
+    pub fn metrics(&self) -> &ProxyMetrics {
+        &self.metrics
+    }
+
+    /// The settings as last published. Costs a few nanoseconds and touches nothing that cores share.
+    #[must_use]
+    pub fn settings(&self) -> Rc<Arc<Settings>> {
+        let mut published = self.published.borrow_mut();
+        let latest = published.load();
+        let mut current = self.current.borrow_mut();
+        if !Arc::ptr_eq(latest, &current) {
+            *current = Rc::new(Arc::clone(latest));
+            self.pools.set_limits(backend_limits(latest));
+            self.metrics.forget_routes();
+        }
+        Rc::clone(&current)
+    }
+
+    /// Serves HTTP/1.1 over a connection until it ends.
+    pub async fn serve_http1<IO: Transport>(self: &Rc<Self>, client: &Client, io: IO, drain: crate::drain::Watch) {
+        http1::serve(self, client, io, drain).await;
+    }
+
+    /// Answers plain HTTP that came to a TLS port, and closes.
+    pub async fn refuse_plain<IO: Transport>(self: &Rc<Self>, client: &Client, io: IO) {
+        http1::refuse_plain(self, client, io).await;
+    }
+
+    /// Serves HTTP/2 over a connection until it ends.
+    pub async fn serve_http2<IO: Transport + 'static>(
+        self: &Rc<Self>,
+        client: Rc<Client>,
+        io: IO,
+        drain: crate::drain::Watch,
+    ) {
+        http2::serve(self, client, io, drain).await;
+    }
+
+    fn request_id(&self) -> u64 {
+        let id = self.next_id.get();
+        self.next_id.set(id.wrapping_add(1));
+        // Spread, so that ids neither tell how many requests there are nor share a prefix (SplitMix64's odd constant).
+        id.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+fn backend_limits(settings: &Settings) -> BackendLimits {
+    BackendLimits {
+        header_bytes: settings.limits.response_header_bytes,
+        idle_connections: settings.limits.backend_idle_connections,
+        keep_alive: settings.timeouts.backend_keep_alive,
+    }
+}

@@ -11,13 +11,11 @@ use tokio_rustls::StartHandshake;
 
 use super::hello::{self, Hello, HelloError};
 use super::server_config;
+use super::stream::Stream;
 use super::tickets::{Bound, Tickets};
 use crate::certs::{Ask, Certificate, Choice, OnDemand, Table, unix_now};
 use crate::config::{CertificateId, TlsOptions};
 use crate::names::Hostname;
-
-/// A connection over TLS, as its server.
-pub type Stream<IO> = tokio_rustls::server::TlsStream<IO>;
 
 /// Every label that a handshake's outcome can have in the metrics; `timeout` is for the caller, who keeps the time.
 pub const OUTCOMES: [&str; 9] =

@@ -6,10 +6,12 @@
 mod accept;
 mod hello;
 mod server_config;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod tickets;
 
-pub use accept::{AcceptError, Accepted, Acceptor, Alpn, OUTCOMES, Stream, TlsInfo};
+pub use accept::{AcceptError, Accepted, Acceptor, Alpn, OUTCOMES, TlsInfo};
 pub use hello::{Hello, HelloError};
+pub use stream::Stream;
 pub use tickets::{Clock, Tickets};

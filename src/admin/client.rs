@@ -1,0 +1,195 @@
+//! The command line's end of the admin socket.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use super::view::{ErrorView, ReloadView, StatusView};
+
+/// How long an answer may take. A reload reads every certificate, so it is not short.
+const ANSWER: Duration = Duration::from_secs(120);
+
+/// A running doorward, by its admin socket.
+#[derive(Clone, Debug)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens there.
+    #[error(
+        "no doorward is running with the admin socket {0}; start one (`doorward run --config FILE`), or name its socket with --socket PATH or its config with --config FILE"
+    )]
+    NotRunning(PathBuf),
+    /// The socket's mode keeps the caller out.
+    #[error("no right to use the admin socket {0}; run this as doorward's user or root, or join the socket's group")]
+    Denied(PathBuf),
+    /// It broke off or does not speak HTTP.
+    #[error("the admin socket {socket} gave no sound answer: {reason}")]
+    Broken {
+        /// The socket.
+        socket: PathBuf,
+        /// What went wrong.
+        reason: String,
+    },
+    /// doorward says no.
+    #[error("doorward answers {status}: {message}")]
+    Refused {
+        /// The HTTP status.
+        status: StatusCode,
+        /// Its reason.
+        message: String,
+    },
+}
+
+impl Client {
+    /// For the socket at `socket`; nothing is opened yet.
+    pub fn new(socket: impl Into<PathBuf>) -> Self {
+        Self { socket: socket.into() }
+    }
+
+    /// The socket.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// `GET /status`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn status(&self) -> Result<StatusView, ClientError> {
+        self.ask(Method::GET, "/status").await
+    }
+
+    /// `POST /reload`, which answers when the reload has ended, well or not.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn reload(&self) -> Result<ReloadView, ClientError> {
+        self.ask(Method::POST, "/reload").await
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, ClientError> {
+        let (status, body) = tokio::time::timeout(ANSWER, self.exchange(method, path))
+            .await
+            .map_err(|_| self.broken(format_args!("none within {} s", ANSWER.as_secs())))??;
+        // A refused reload comes with an error status and a view all the same.
+        if let Ok(view) = serde_json::from_slice(&body) {
+            return Ok(view);
+        }
+        match serde_json::from_slice::<ErrorView>(&body) {
+            Ok(view) => Err(ClientError::Refused { status, message: view.error }),
+            Err(error) => Err(self.broken(format_args!(
+                "{error}; is the daemon of another version than this one ({})?",
+                env!("CARGO_PKG_VERSION")
+            ))),
+        }
+    }
+
+    async fn exchange(&self, method: Method, path: &str) -> Result<(StatusCode, Bytes), ClientError> {
+        let stream = UnixStream::connect(&self.socket).await.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NotRunning(self.socket.clone()),
+            io::ErrorKind::PermissionDenied => ClientError::Denied(self.socket.clone()),
+            _ => self.broken(error),
+        })?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(error))?;
+        let connection = tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "doorward")
+            .body(Empty::<Bytes>::new())
+            .map_err(|error| self.broken(error))?;
+        let response = sender.send_request(request).await.map_err(|error| self.broken(error))?;
+        let status = response.status();
+        let body = response.into_body().collect().await.map_err(|error| self.broken(error))?.to_bytes();
+        connection.abort();
+        Ok((status, body))
+    }
+
+    fn broken(&self, reason: impl std::fmt::Display) -> ClientError {
+        ClientError::Broken { socket: self.socket.clone(), reason: reason.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::api::{self, AdminSocket};
+    use super::super::command::{self, Command};
+    use super::super::view::{ReloadOutcome, RunState};
+    use super::*;
+
+    fn status() -> StatusView {
+        StatusView {
+            version: "1.2.3".to_owned(),
+            pid: 7,
+            state: RunState::Ready,
+            started: 1,
+            uptime: 2,
+            config: None,
+            last_reload: None,
+            listeners: vec![],
+            workers: 1,
+            routes: 2,
+            connections: 3,
+            certificates: vec![],
+            acme: vec![],
+        }
+    }
+
+    #[tokio::test]
+    async fn status_and_reload_travel_over_the_socket() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = AdminSocket::bind(&folder.path().join("a.sock")).expect("bound");
+        let client = Client::new(socket.path());
+        let (commands, mut inbox) = command::channel();
+        let refused = ReloadView {
+            at: 5,
+            outcome: ReloadOutcome::Refused,
+            changes: vec![],
+            faults: vec!["doorward.toml:3:1: unknown key".to_owned()],
+        };
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let server = tokio::spawn(api::serve(socket, commands, async {
+            let _ = stopped.await;
+        }));
+        let answer = refused.clone();
+        let app = tokio::spawn(async move {
+            while let Some(command) = inbox.recv().await {
+                match command {
+                    Command::Status(to) => to.send(status()).expect("somebody waits"),
+                    Command::Reload(to) => to.send(answer.clone()).expect("somebody waits"),
+                }
+            }
+        });
+        assert_eq!(client.status().await.expect("an answer"), status());
+        assert_eq!(client.reload().await.expect("an answer"), refused);
+        let (code, body) = client.exchange(Method::GET, "/reload").await.expect("an answer");
+        assert_eq!(code, StatusCode::METHOD_NOT_ALLOWED, "{body:?}");
+        let (code, body) = client.exchange(Method::GET, "/certificates").await.expect("an answer");
+        assert_eq!((code, &body[..]), (StatusCode::OK, &b"[]\n"[..]));
+        assert_eq!(client.exchange(Method::GET, "/x").await.expect("an answer").0, StatusCode::NOT_FOUND);
+
+        // An app that takes nothing any more.
+        app.abort();
+        let _ = app.await;
+        let error = client.status().await.expect_err("the app is gone");
+        assert!(error.to_string().contains("stopping"), "{error}");
+
+        stop.send(()).expect("still serving");
+        server.await.expect("no panic").expect("served");
+        let error = client.status().await.expect_err("nobody there");
+        assert!(matches!(error, ClientError::NotRunning(_)), "{error}");
+    }
+}

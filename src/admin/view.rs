@@ -1,0 +1,162 @@
+//! The JSON shapes of the admin API: written by the daemon, read by the command line and by scripts.
+//!
+//! Times are unix seconds. Fields are added, never renamed or removed; a reader ignores what it does not know.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// `GET /status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// doorward's version.
+    pub version: String,
+    /// The daemon's process id.
+    pub pid: u32,
+    /// Whether it takes connections.
+    pub state: RunState,
+    /// When it started, unix seconds.
+    pub started: u64,
+    /// For how many seconds it has been up.
+    pub uptime: u64,
+    /// The main config file; none where there is none (`doorward dev`).
+    pub config: Option<PathBuf>,
+    /// The last reload; none where there has been none since the start.
+    pub last_reload: Option<ReloadView>,
+    /// Where it listens.
+    pub listeners: Vec<ListenerView>,
+    /// Data-plane threads.
+    pub workers: usize,
+    /// Routes in force.
+    pub routes: usize,
+    /// Open client connections.
+    pub connections: u64,
+    /// Every certificate that is served or should be.
+    pub certificates: Vec<CertificateView>,
+    /// What ACME keeps up, one entry a certificate.
+    pub acme: Vec<AcmeView>,
+}
+
+/// Where a daemon is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// Not all listeners are open yet.
+    Starting,
+    /// Takes connections.
+    Ready,
+    /// Takes no new connections; finishes those under way.
+    Draining,
+}
+
+/// One socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerView {
+    /// The address as configured; its port may be 0.
+    pub configured: SocketAddr,
+    /// The address that was bound.
+    pub address: SocketAddr,
+    /// `https` or `http`.
+    pub protocol: String,
+    /// The port that clients dial, where it is not the bound one.
+    pub public_port: Option<u16>,
+}
+
+/// `GET /certificates` returns a list of these.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateView {
+    /// The certificate's id: its folder's or file's name, or `cert-…`.
+    pub id: String,
+    /// The names that it is served for.
+    pub names: Vec<String>,
+    /// The end of its validity, unix seconds; none where nothing could be read.
+    pub expires: Option<i64>,
+    /// Whether it is served, and whether all is well with it.
+    pub state: CertificateState,
+    /// Where it comes from: a path, or `storage`.
+    pub source: String,
+    /// What is wrong and what to do about it.
+    pub message: Option<String>,
+}
+
+/// How a certificate fares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CertificateState {
+    /// Not served: what is in its place cannot be used.
+    Failed,
+    /// An older one is served; the newer one in its place cannot be used.
+    Stale,
+    /// Served, though it should not be any more or not be yet, or with something amiss.
+    Warning,
+    /// Served, and well.
+    Served,
+}
+
+/// What ACME does for one certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcmeView {
+    /// The certificate's id.
+    pub id: String,
+    /// The names to be on it.
+    pub names: Vec<String>,
+    /// The issuer's name.
+    pub issuer: String,
+    /// What is going on.
+    pub state: AcmeState,
+    /// When something is tried next, unix seconds.
+    pub next: Option<i64>,
+    /// Failures since the last success.
+    pub failures: u32,
+    /// The last failure.
+    pub message: Option<String>,
+}
+
+/// Where ACME is with one certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AcmeState {
+    /// The last try failed; waits for the next.
+    Failing,
+    /// None yet, waits for its turn.
+    Waiting,
+    /// An order is under way.
+    Ordering,
+    /// A certificate is there; `next` is when its renewal begins.
+    Issued,
+}
+
+/// `POST /reload`, and the last reload in [`StatusView`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadView {
+    /// When it ended, unix seconds.
+    pub at: u64,
+    /// How it ended.
+    pub outcome: ReloadOutcome,
+    /// What changed, a line each (`added route example.com`).
+    pub changes: Vec<String>,
+    /// What was wrong, each with file, line, key and remedy.
+    pub faults: Vec<String>,
+}
+
+/// How a reload ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReloadOutcome {
+    /// The new config is in force.
+    Applied,
+    /// The new config is the same as the old.
+    Unchanged,
+    /// The config has faults; the old one stays in force.
+    Refused,
+    /// The config is sound, but could not be put in force (a port in use, say); the old one stays.
+    Failed,
+}
+
+/// What the API answers where it cannot do what was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorView {
+    /// Why.
+    pub error: String,
+}

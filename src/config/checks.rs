@@ -1,0 +1,224 @@
+//! What no section can see alone: duplicates, and combinations that cannot work.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use super::reader::Reading;
+use super::source::Place;
+use super::{
+    Acme, BackendAddress, CertificateChoice, HttpsPolicy, ListenerProtocol, MetricsListener, Route, RouteHost,
+};
+use super::{listener, route};
+
+/// The port that every public CA dials for HTTP-01 (RFC 8555 §8.3).
+const HTTP_01_PORT: u16 = 80;
+/// The most names that a certificate of Let's Encrypt can have.
+const MAX_NAMES: usize = 100;
+
+/// Whether the route asks for a certificate by ACME.
+pub(super) fn is_auto(route: &Route) -> bool {
+    route.certificate == CertificateChoice::Auto
+}
+
+/// What can be said of the routes alone.
+pub(super) fn routes(reading: &Reading, routes: &[route::Placed]) {
+    let mut by_host: HashMap<(&RouteHost, &str), &Place> = HashMap::new();
+    let mut by_name: HashMap<&str, &Place> = HashMap::new();
+    for placed in routes {
+        let route = &placed.route;
+        let mut twice = false;
+        for (host, place) in route.hosts.iter().zip(&placed.hosts) {
+            if let Some(first) = by_host.get(&(host, route.path.as_str())) {
+                twice = true;
+                let path = if route.path == "/" { String::new() } else { format!(" with the path {}", route.path) };
+                let message = format!("{host}{path} is on two routes; the other is at {}", first.location());
+                reading.fault(place, message, "remove one of them, or give one another path");
+            } else {
+                by_host.insert((host, &route.path), place);
+            }
+        }
+        match by_name.get(route.name.as_str()) {
+            Some(first) if !twice => {
+                let message = format!("two routes are called {:?}; the other is at {}", route.name, first.location());
+                reading.fault(&placed.name, message, "give one of them another name");
+            }
+            Some(_) => {}
+            None => drop(by_name.insert(&route.name, &placed.name)),
+        }
+        certificate(reading, placed);
+    }
+}
+
+/// Whether the route's hosts can have the certificate that it asks for.
+fn certificate(reading: &Reading, placed: &route::Placed) {
+    let route = &placed.route;
+    if route.https == HttpsPolicy::Off && route.certificate != CertificateChoice::Directory {
+        let remedy = "remove certificate, or write https = \"redirect\" or https = \"both\"";
+        reading.fault(&placed.certificate, "a route with https = \"off\" has no use for a certificate", remedy);
+    }
+    if !is_auto(route) {
+        return;
+    }
+    for (host, place) in route.hosts.iter().zip(&placed.hosts) {
+        match host {
+            RouteHost::Any => reading.fault(
+                place,
+                "certificate = \"auto\" needs names to ask for, and \"*\" is none",
+                "list the hosts by name, or leave out certificate = \"auto\" for this route",
+            ),
+            RouteHost::Pattern(pattern) if pattern.is_wildcard() => reading.fault(
+                place,
+                format!("certificate = \"auto\" cannot get {pattern}: doorward proves names by HTTP-01, and a CA issues wildcards by DNS-01 only"),
+                "list the hosts by name, or put a certificate for the wildcard into a folder of [certificates] directories",
+            ),
+            RouteHost::Pattern(_) => {}
+        }
+    }
+}
+
+/// What can be said of the listeners alone, that for metrics included. `missing` is where they would be.
+pub(super) fn listeners(
+    reading: &Reading,
+    listeners: &[listener::Placed],
+    metrics: Option<&(MetricsListener, Place)>,
+    missing: &Place,
+) {
+    if listeners.is_empty() {
+        let remedy =
+            "add a [[listener]] with address = \":443\", and one with address = \":80\" and protocol = \"http\"";
+        reading.fault(missing, "there is no listener", remedy);
+    }
+    let mut by_address: HashMap<SocketAddr, &Place> = HashMap::new();
+    let metrics = metrics.map(|(metrics, place)| (metrics.address, place));
+    let all = listeners.iter().map(|placed| (placed.listener.address, &placed.address));
+    // Port 0 is another port each time.
+    for (address, place) in all.chain(metrics).filter(|(address, _)| address.port() != 0) {
+        if let Some(first) = by_address.get(&address) {
+            let message = format!("{address} is listened on twice; the other is at {}", first.location());
+            reading.fault(place, message, "remove one of them, or choose another address or port");
+        } else {
+            by_address.insert(address, place);
+        }
+    }
+}
+
+/// What routes need of listeners and of the issuer.
+pub(super) fn together(
+    reading: &Reading,
+    listeners: &[listener::Placed],
+    routes: &[route::Placed],
+    acme: Option<&Acme>,
+) {
+    if listeners.is_empty() {
+        return;
+    }
+    let speaks = |protocol| listeners.iter().any(|placed| placed.listener.protocol == protocol);
+    if !speaks(ListenerProtocol::Https) {
+        let needy = |placed: &&route::Placed| placed.route.https == HttpsPolicy::Redirect;
+        let remedy = "add a [[listener]] with protocol = \"https\", or write https = \"off\"";
+        first_of(routes, needy, |placed, more| {
+            let message = format!(
+                "https = \"redirect\" (the default) leads to a listener with protocol https, and there is none{more}"
+            );
+            reading.fault(&placed.https, message, remedy);
+        });
+    }
+    if !speaks(ListenerProtocol::Http) {
+        let needy = |placed: &&route::Placed| placed.route.https == HttpsPolicy::Off;
+        let remedy = "add a [[listener]] with protocol = \"http\", or write https = \"both\"";
+        first_of(routes, needy, |placed, more| {
+            let message = format!("https = \"off\" needs a listener with protocol http, and there is none{more}");
+            reading.fault(&placed.https, message, remedy);
+        });
+    }
+    loops(reading, listeners, routes);
+    if let Some(acme) = acme {
+        issuing(reading, listeners, routes, acme);
+    }
+}
+
+/// One report for all routes that have the same trouble.
+fn first_of<'r>(
+    routes: &'r [route::Placed],
+    needy: impl FnMut(&&'r route::Placed) -> bool,
+    report: impl FnOnce(&route::Placed, String),
+) {
+    let mut needy = routes.iter().filter(needy);
+    let Some(first) = needy.next() else { return };
+    let more = match needy.count() {
+        0 => String::new(),
+        1 => " (so it is with 1 more route)".to_owned(),
+        count => format!(" (so it is with {count} more routes)"),
+    };
+    report(first, more);
+}
+
+/// A backend that is one of our own listeners would be asked again and again.
+fn loops(reading: &Reading, listeners: &[listener::Placed], routes: &[route::Placed]) {
+    for placed in routes {
+        for (backend, place) in placed.route.backend.iter().zip(&placed.backend) {
+            let BackendAddress::Socket(address) = backend else { continue };
+            let same = |own: &SocketAddr| {
+                own.port() == address.port()
+                    && (own.ip() == address.ip() || (own.ip().is_unspecified() && address.ip().is_loopback()))
+            };
+            if let Some(own) = listeners.iter().find(|placed| same(&placed.listener.address)) {
+                let message = format!("{address} is doorward's own listener at {}", own.address.location());
+                reading.fault(place, message, "name the address of the app");
+            }
+        }
+    }
+}
+
+/// What HTTP-01 needs, as far as it shows here. All of it is a warning: a firewall may do the rest.
+fn issuing(reading: &Reading, listeners: &[listener::Placed], routes: &[route::Placed], acme: &Acme) {
+    let public = acme.issuer.is_built_in();
+    let answers = |placed: &&listener::Placed| placed.listener.protocol == ListenerProtocol::Http;
+    let ports: Vec<u16> = listeners
+        .iter()
+        .filter(answers)
+        .map(|placed| placed.listener.forwarded_port(placed.listener.address.port()))
+        .collect();
+    let auto = |placed: &&route::Placed| is_auto(&placed.route);
+    if ports.is_empty() || (public && !ports.contains(&HTTP_01_PORT)) {
+        first_of(routes, auto, |placed, more| {
+            reading.warning(
+                &placed.certificate,
+                format!("the CA proves a name by a request to port 80 (HTTP-01), and no listener with protocol http has it{more}"),
+                "add a [[listener]] with address = \":80\" and protocol = \"http\", or public_port = 80 where port 80 is mapped to it",
+            );
+        });
+    }
+    if !public {
+        return;
+    }
+    for placed in routes.iter().filter(auto) {
+        if placed.route.hosts.len() > MAX_NAMES {
+            let message = format!(
+                "{} hosts, and {} issues at most {MAX_NAMES} a certificate",
+                placed.route.hosts.len(),
+                acme.issuer.name
+            );
+            reading.warning(&placed.certificate, message, "split the route: each route has a certificate of its own");
+        }
+        for (host, place) in placed.route.hosts.iter().zip(&placed.hosts) {
+            let RouteHost::Pattern(pattern) = host else { continue };
+            if is_private(pattern.base().as_str()) {
+                let message = format!("{} issues no certificate for {host}: the name is not public", acme.issuer.name);
+                let remedy = "write certificate = \"self-signed\", or name a CA of your own in [acme]";
+                reading.warning(place, message, remedy);
+            } else if pattern.base().ip().is_some() && acme.issuer.profile.as_deref() != Some("shortlived") {
+                let message = format!("{} issues for an IP address in the profile shortlived only", acme.issuer.name);
+                reading.warning(place, message, "write profile = \"shortlived\" in [acme]");
+            }
+        }
+    }
+}
+
+/// Names that no public CA issues for: one label, or a top label that is kept for private use (RFC 6761, RFC 6762,
+/// and ICANN's `internal`).
+fn is_private(host: &str) -> bool {
+    let top = host.rsplit('.').next().unwrap_or(host);
+    let address = host.contains(':') || top.bytes().all(|b| b.is_ascii_digit());
+    !address && (top == host || ["localhost", "local", "internal", "test", "invalid", "example"].contains(&top))
+}

@@ -1,0 +1,131 @@
+//! What a config file may say, and what is said about one that is wrong.
+
+mod combinations;
+mod examples;
+mod faults;
+mod files;
+mod keys;
+mod mangled;
+
+use super::*;
+
+/// Every key that there is, none with its default.
+const FULL: &str = r#"
+workers = 3
+trusted_proxies = ["10.1.2.3/8", "192.0.2.7"]
+include = []
+
+[[listener]]
+address = "192.0.2.1:8443"
+protocol = "https"
+public_port = 443
+default_certificate = "apps"
+trusted_proxies = ["2001:db8::/32"]
+[listener.tls]
+min_version = "1.3"
+http2 = false
+
+[[listener]]
+address = ":8080"
+protocol = "http"
+public_port = 80
+
+[certificates]
+directories = ["certs", "/srv/certs"]
+
+[storage]
+kind = "file"
+path = "/srv/doorward"
+
+[acme]
+issuer = "internal"
+contact = ["mailto:ops@example.com"]
+key = "rsa2048"
+directory = "https://ca.example.com/dir"
+trust = "/etc/ca.pem"
+profile = "short"
+eab = { key_id = "kid", hmac_key = "abc_-123" }
+
+[[issuer]]
+name = "internal"
+directory = "https://ca.example.com/dir"
+trust = "ca.pem"
+profile = "long"
+[issuer.eab]
+key_id = "other"
+hmac_key = "file:eab.key"
+
+[[route]]
+name = "shop"
+hosts = ["Shop.example.com", "192.0.2.9"]
+path = "/api/"
+backend = ["127.0.0.1:3000", "[::1]:3001", "http://app:3002/", "http://app", 3003]
+https = "both"
+certificate = "auto"
+self_signed_until_issued = true
+host = "shop.internal:8080"
+forwarded = true
+tls_headers = true
+
+[timeouts]
+handshake = "1s"
+request_header = "2s"
+request_body = "3s"
+keep_alive = "4s"
+connect = "500ms"
+first_byte = "5s"
+idle = "6s"
+write = "7s"
+tunnel_idle = "2d"
+backend_keep_alive = "8s"
+drain = "9s"
+
+[limits]
+header_bytes = "16KiB"
+header_count = 50
+response_header_bytes = 0x4001
+request_body_bytes = "10 MB"
+connections = 1_000
+handshakes = 10
+h2_streams = 11
+h2_resets = 12
+backend_idle_connections = 0
+
+[admin]
+socket = "/tmp/admin.sock"
+
+[metrics]
+address = "127.0.0.1:9464"
+
+[log]
+level = "debug"
+format = "json"
+access = 0.25
+"#;
+
+/// The report on a config: one line for a fault, `line:column key: message; remedy`.
+fn faults(text: &str) -> Vec<String> {
+    short(&parse(text).expect_err("faults").faults)
+}
+
+fn warnings(text: &str) -> Vec<String> {
+    short(&parse(text).unwrap_or_else(|faults| panic!("{faults}")).warnings)
+}
+
+fn short(faults: &[Fault]) -> Vec<String> {
+    let short = |Fault { position, key, message, remedy, .. }: &Fault| {
+        let Position { line, column } = position.expect("a place");
+        format!("{line}:{column} {key}: {message}; {remedy}")
+    };
+    faults.iter().map(short).collect()
+}
+
+/// A config with both listeners, to put sections after; they take four lines.
+fn with(rest: &str) -> String {
+    format!("[[listener]]\naddress = \":443\"\n[[listener]]\naddress = \":80\"\nprotocol = \"http\"\n{rest}")
+}
+
+/// A route with these lines besides the hosts (6:1 is its header) and the backend.
+fn route(lines: &str) -> String {
+    with(&format!("[[route]]\nhosts = [\"a.example.com\"]\nbackend = 3000\n{lines}\n"))
+}

@@ -1,0 +1,89 @@
+//! The accept loop of one worker's socket on one address.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context as Task, Poll, Waker};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::worker::Context;
+use super::{Listener, connection};
+
+/// How long to wait after a failure that only time mends, such as too many open files.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Takes connections until told to stop, or until `stop`'s other end is gone. What the kernel has queued for
+/// this socket by then is still taken, so that a listener that closes loses nobody.
+pub(super) async fn accept(
+    context: Rc<Context>,
+    listener: Arc<Listener>,
+    socket: TcpListener,
+    mut stop: oneshot::Receiver<()>,
+) {
+    loop {
+        // The permit first: without one, connections wait in the kernel's queue.
+        let permit = tokio::select! {
+            biased;
+            _ = &mut stop => break,
+            permit = Arc::clone(&context.shared.permits.connections).acquire_owned() => permit,
+        };
+        let Ok(permit) = permit else { return };
+        tokio::select! {
+            biased;
+            _ = &mut stop => break,
+            accepted = socket.accept() => match accepted {
+                Ok((stream, peer)) => spawn(&context, &listener, stream, peer, permit),
+                Err(error) => failed(&context, &listener, &error).await,
+            },
+        }
+    }
+    let mut task = Task::from_waker(Waker::noop());
+    while let Ok(permit) = Arc::clone(&context.shared.permits.connections).try_acquire_owned()
+        && let Poll::Ready(Ok((stream, peer))) = socket.poll_accept(&mut task)
+    {
+        spawn(&context, &listener, stream, peer, permit);
+    }
+}
+
+fn spawn(
+    context: &Rc<Context>,
+    listener: &Arc<Listener>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    permit: OwnedSemaphorePermit,
+) {
+    let (context, listener) = (Rc::clone(context), Arc::clone(listener));
+    let drain = context.drain.watch();
+    context.metrics.accepted.inc();
+    context.metrics.open.inc();
+    tokio::task::spawn_local(async move {
+        let _open = Open(&context);
+        connection::serve(&context, &listener, stream, peer, drain).await;
+        drop(permit);
+    });
+}
+
+/// Counts the connection as closed, also where its task panics.
+struct Open<'a>(&'a Context);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.metrics.open.dec();
+    }
+}
+
+async fn failed(context: &Context, listener: &Listener, error: &io::Error) {
+    // These are about the one connection that was to be taken, not about us.
+    if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+        return;
+    }
+    context.metrics.accept_errors.inc();
+    if context.may_complain() {
+        tracing::error!(address = %listener.bound, %error, "cannot take connections; trying on (raise the open files limit if it says so)");
+    }
+    tokio::time::sleep(PAUSE).await;
+}

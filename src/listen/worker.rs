@@ -1,0 +1,244 @@
+//! [`Worker`]: a thread of the data plane.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use prometheus::{IntCounter, Registry};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::metrics::ListenMetrics;
+use super::{Listener, Permits, tcp};
+use crate::certs::Challenges;
+use crate::drain::{self, Drain};
+use crate::proxy::{AccessLog, Proxy, ProxyMetrics, Settings};
+
+/// How often the same complaint is logged.
+const COMPLAINT: Duration = Duration::from_secs(5);
+
+/// What all workers are given.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// What a reload publishes.
+    pub settings: Arc<ArcSwap<Settings>>,
+    /// What HTTP-01 is answered with.
+    pub challenges: Arc<Challenges>,
+    /// Where requests are logged.
+    pub access: AccessLog,
+    /// What all workers together may have under way.
+    pub permits: Permits,
+    /// Counts workers that had to be started again.
+    pub restarts: IntCounter,
+}
+
+/// Why a worker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// No thread or no runtime to be had.
+    #[error("cannot start a worker: {0}")]
+    Io(#[from] std::io::Error),
+    /// Two workers share a registry.
+    #[error("cannot register a worker's metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// The handle to a worker's thread. Dropping it ends the thread and what it serves.
+#[derive(Debug)]
+pub struct Worker {
+    orders: mpsc::UnboundedSender<Order>,
+    thread: Option<JoinHandle<()>>,
+}
+
+enum Order {
+    Open(Arc<Listener>, std::net::TcpListener),
+    Close(SocketAddr),
+    Drain(Duration, oneshot::Sender<bool>),
+}
+
+/// What everything on one worker shares.
+pub(super) struct Context {
+    pub(super) shared: Shared,
+    pub(super) proxy: Rc<Proxy>,
+    pub(super) metrics: ListenMetrics,
+    pub(super) drain: Drain,
+    complained: Cell<Option<Instant>>,
+}
+
+impl Worker {
+    /// Starts a worker that counts in `registry`, which is its own.
+    ///
+    /// # Errors
+    /// [`WorkerError`].
+    pub fn spawn(index: usize, shared: Shared, registry: &Registry) -> Result<Self, WorkerError> {
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let mut life = Life {
+            shared,
+            inbox,
+            sockets: HashMap::new(),
+            listen: ListenMetrics::new(registry)?,
+            proxy: ProxyMetrics::new(registry)?,
+        };
+        let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || life.run())?;
+        Ok(Self { orders, thread: Some(thread) })
+    }
+
+    /// Takes connections on this socket too.
+    pub fn open(&self, listener: Arc<Listener>, socket: std::net::TcpListener) {
+        self.send(Order::Open(listener, socket));
+    }
+
+    /// Takes no more connections on the listener configured with this address; those that are open go on.
+    pub fn close(&self, configured: SocketAddr) {
+        self.send(Order::Close(configured));
+    }
+
+    /// Takes no more connections at all, and waits until those that are open have ended, or `within` is over.
+    /// Returns whether all ended.
+    pub async fn drain(&self, within: Duration) -> bool {
+        let (done, waiting) = oneshot::channel();
+        self.send(Order::Drain(within, done));
+        // A worker that is gone has nothing under way.
+        waiting.await.unwrap_or(true)
+    }
+
+    fn send(&self, order: Order) {
+        // Only a worker that has ended takes no orders; there is nothing left to order then.
+        let _ended = self.orders.send(order);
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let (closed, _) = mpsc::unbounded_channel();
+        self.orders = closed;
+        if let Some(thread) = self.thread.take() {
+            // A panic there was logged there.
+            let _panicked = thread.join();
+        }
+    }
+}
+
+/// A worker's thread: what outlives a restart of its runtime.
+struct Life {
+    shared: Shared,
+    inbox: mpsc::UnboundedReceiver<Order>,
+    sockets: HashMap<SocketAddr, (Arc<Listener>, std::net::TcpListener)>,
+    listen: ListenMetrics,
+    proxy: ProxyMetrics,
+}
+
+impl Life {
+    /// Lives until the handle is gone. A panic outside a connection's own task, which would end the thread,
+    /// starts it anew with the same sockets; connections of this worker are lost, those of others are not.
+    fn run(&mut self) {
+        while let Err(_panic) = std::panic::catch_unwind(AssertUnwindSafe(|| self.live())) {
+            self.shared.restarts.inc();
+            tracing::error!("a worker panicked and was started again");
+        }
+    }
+
+    fn live(&mut self) {
+        let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+            Ok(runtime) => runtime,
+            Err(error) => return tracing::error!(%error, "a worker has no runtime"),
+        };
+        runtime.block_on(async {
+            let context = Rc::new(Context::new(self));
+            let mut accepting = Accepting::default();
+            for (listener, socket) in self.sockets.values() {
+                accepting.open(&context, listener, socket);
+            }
+            loop {
+                tokio::select! {
+                    order = self.inbox.recv() => match order {
+                        None => return,
+                        Some(Order::Open(listener, socket)) => {
+                            accepting.open(&context, &listener, &socket);
+                            self.sockets.insert(listener.configured, (listener, socket));
+                        }
+                        Some(Order::Close(configured)) => {
+                            self.sockets.remove(&configured);
+                            accepting.stop.remove(&configured);
+                        }
+                        Some(Order::Drain(within, done)) => {
+                            self.sockets.clear();
+                            accepting.finish().await;
+                            // Who asked may have stopped waiting.
+                            let _ = done.send(context.drain.drain(within).await);
+                        }
+                    },
+                    Some(ended) = accepting.tasks.join_next() => rethrow(ended),
+                }
+            }
+        });
+    }
+}
+
+/// The accept loops of one worker.
+#[derive(Default)]
+struct Accepting {
+    tasks: JoinSet<()>,
+    /// Dropping one ends its loop.
+    stop: HashMap<SocketAddr, oneshot::Sender<()>>,
+}
+
+impl Accepting {
+    fn open(&mut self, context: &Rc<Context>, listener: &Arc<Listener>, socket: &std::net::TcpListener) {
+        // A copy of the descriptor: the original is for a restart.
+        let socket = match socket.try_clone().and_then(tokio::net::TcpListener::from_std) {
+            Ok(socket) => socket,
+            Err(error) => return tracing::error!(address = %listener.bound, %error, "a worker cannot listen"),
+        };
+        let (stop, stopped) = oneshot::channel();
+        self.stop.insert(listener.configured, stop);
+        self.tasks.spawn_local(tcp::accept(Rc::clone(context), Arc::clone(listener), socket, stopped));
+    }
+
+    async fn finish(&mut self) {
+        self.stop.clear();
+        while let Some(ended) = self.tasks.join_next().await {
+            rethrow(ended);
+        }
+    }
+}
+
+fn rethrow(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && let Ok(panic) = error.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+impl Context {
+    fn new(life: &Life) -> Self {
+        let shared = life.shared.clone();
+        let proxy = Proxy::spawn(
+            Arc::clone(&shared.settings),
+            Arc::clone(&shared.challenges),
+            life.proxy.clone(),
+            shared.access.clone(),
+        );
+        let (drain, _) = drain::channel();
+        Self { shared, proxy, metrics: life.listen.clone(), drain, complained: Cell::new(None) }
+    }
+
+    /// Whether a complaint that comes again and again is to be logged once more.
+    pub(super) fn may_complain(&self) -> bool {
+        let now = Instant::now();
+        let due = self.complained.get().is_none_or(|last| now - last >= COMPLAINT);
+        if due {
+            self.complained.set(Some(now));
+        }
+        due
+    }
+}

@@ -1,0 +1,89 @@
+//! Listening sockets: one a worker on the same address, so that the kernel spreads connections (`SO_REUSEPORT`).
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Connections that the kernel queues before it drops further ones; it lowers this to `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}{}", hint(source, *address))]
+pub struct BindError {
+    /// The address as configured.
+    pub address: SocketAddr,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// Opens `count` sockets that share `address`. With port 0, all get the port that the first one was given.
+///
+/// # Errors
+/// [`BindError`]: then none stays open.
+pub fn bind_tcp(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, BindError> {
+    let fail = |source| BindError { address, source };
+    // A plain bind first: SO_REUSEPORT would let two doorwards of one user share the port unnoticed.
+    if address.port() != 0 {
+        drop(open(address, false).map_err(fail)?);
+    }
+    let first = open(address, true).map_err(fail)?;
+    let bound = first.local_addr().map_err(fail)?;
+    let mut sockets = vec![first];
+    for _ in 1..count {
+        sockets.push(open(bound, true).map_err(fail)?);
+    }
+    Ok(sockets)
+}
+
+/// The port that a socket was bound to.
+#[must_use]
+pub fn port_of(socket: &TcpListener) -> u16 {
+    socket.local_addr().map_or(0, |address| address.port())
+}
+
+fn open(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(reuse_port)?;
+    if address.is_ipv6() {
+        // `[::]` takes IPv4 too, whatever the system's default is.
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    if reuse_port {
+        socket.listen(BACKLOG)?;
+    }
+    Ok(socket.into())
+}
+
+fn hint(error: &io::Error, address: SocketAddr) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "; another program has port {} (`ss -ltnp 'sport = :{0}'` tells which): stop it or choose another port",
+            address.port()
+        ),
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need root, CAP_NET_BIND_SERVICE or net.ipv4.ip_unprivileged_port_start".to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address".to_owned(),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_share_a_port_and_strangers_do_not() {
+        let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+        let sockets = bind_tcp(any, 3).expect("bound");
+        let bound = sockets[0].local_addr().expect("an address");
+        assert!(sockets.iter().all(|s| port_of(s) == bound.port()));
+        let error = bind_tcp(bound, 1).expect_err("taken").to_string();
+        assert!(error.contains("another program has port"), "{error}");
+    }
+}

@@ -1,0 +1,73 @@
+//! [`Client`]: who is at the other end of a connection, and what of that the app is told.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::certs::Certificate;
+use crate::names::Hostname;
+
+/// A client's connection: what is true for each request on it.
+#[derive(Debug)]
+pub struct Client {
+    /// The peer's address.
+    pub peer: SocketAddr,
+    /// The port that the client dialled.
+    pub port: u16,
+    /// Whether the peer's own word about its client is believed.
+    pub trusted: bool,
+    /// Who is trusted, to find the client's address in what a trusted peer says.
+    pub trusted_proxies: Arc<[IpNet]>,
+    /// TLS, where the connection came over it.
+    pub tls: Option<Tls>,
+    /// The fields that an app is told of this client, written out once for all its requests.
+    pub(super) told: Vec<u8>,
+}
+
+/// The TLS of a client's connection.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The name that the client asked for.
+    pub sni: Option<Hostname>,
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The cipher suite's name.
+    pub cipher: &'static str,
+    /// `h2` or `http/1.1`.
+    pub alpn: &'static str,
+    /// Whether an earlier session was resumed.
+    pub resumed: bool,
+    /// The certificate that was chosen for the name.
+    pub certificate: Option<Arc<Certificate>>,
+}
+
+impl Client {
+    /// A client at `peer` that dialled `port`.
+    #[must_use]
+    pub fn new(peer: SocketAddr, port: u16, trusted_proxies: Arc<[IpNet]>, tls: Option<Tls>) -> Self {
+        // An IPv4 client of a `[::]` listener is an IPv4 client.
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let trusted = trusted_proxies.iter().any(|net| net.contains(&peer.ip()));
+        let mut this = Self { peer, port, trusted, trusted_proxies, tls, told: Vec::new() };
+        this.told = format!(
+            "X-Forwarded-For: {ip}\r\nX-Real-IP: {ip}\r\nX-Forwarded-Proto: {proto}\r\nX-Forwarded-Port: {port}\r\n",
+            ip = peer.ip(),
+            proto = this.proto(),
+        )
+        .into_bytes();
+        this
+    }
+
+    /// `https` when the client came over TLS, else `http`.
+    #[must_use]
+    pub fn proto(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
+    /// Whether an address is one whose word is believed.
+    #[must_use]
+    pub fn trusts(&self, ip: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()))
+    }
+}

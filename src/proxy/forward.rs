@@ -1,0 +1,244 @@
+//! One request: find its route, pick an endpoint, send it, wait for the answer's head.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::Method;
+use http_body::Body;
+
+use super::access_log::Record;
+use super::asked::Asked;
+use super::client::Client;
+use super::failure::Failure;
+use super::headers;
+use super::page::Page;
+use super::{Proxy, Settings};
+use crate::backend::{BackendAddress, Connection, Exchange, RequestBodyError};
+use crate::http1::{Framing, RequestHead, ResponseHead};
+use crate::net::Deadline;
+use crate::route::{HttpsPolicy, Route};
+
+/// Where ACME's HTTP-01 asks (RFC 8555 §8.3).
+const CHALLENGES: &[u8] = b"/.well-known/acme-challenge/";
+
+/// A request with all that its door knows about it.
+pub(super) struct Request<'a, B> {
+    pub(super) head: &'a RequestHead,
+    pub(super) body: B,
+    pub(super) framing: Framing,
+    pub(super) client: &'a Client,
+    pub(super) deadline: &'a Deadline,
+    /// The protocol that an HTTP/2 client wants to tunnel (RFC 8441), if any.
+    pub(super) extended: Option<&'static [u8]>,
+}
+
+/// What the client gets.
+pub(super) enum Answer<B> {
+    /// The app's answer: its head is in the response given, its body is still to come.
+    Forwarded(Exchange<B>),
+    /// The app changes the protocol; its head is in the response given.
+    Tunnel(Connection),
+    /// An answer of our own.
+    Page(Page),
+}
+
+/// Serves one request up to the head of its answer.
+///
+/// `interim` is called with each 1xx head. What was found out on the way is put in `record`.
+pub(super) async fn forward<B>(
+    proxy: &Proxy,
+    settings: &Rc<Arc<Settings>>,
+    request: Request<'_, B>,
+    response: &mut ResponseHead,
+    record: &mut Record,
+    interim: impl FnMut(&ResponseHead),
+) -> Result<Answer<B>, Failure>
+where
+    B: Body<Data = Bytes, Error = RequestBodyError> + Unpin,
+{
+    let Request { head, client, .. } = request;
+    if let Some(page) = challenge(proxy, head, client) {
+        return Ok(Answer::Page(page));
+    }
+    let asked = Asked::new(head, if client.tls.is_some() { 443 } else { 80 })?;
+    record.asked(&asked);
+    if head.method == Method::CONNECT || head.method == Method::TRACE {
+        return Err(Failure::method());
+    }
+    let route = route(settings, &asked, client)?;
+    record.route = Some((Rc::clone(settings), route.index));
+    match (route.https, headers::is_secure(head, client)) {
+        (HttpsPolicy::Redirect, false) => return redirect(settings, &asked).map(Answer::Page),
+        (HttpsPolicy::Off, true) => return Err(Failure::https_off()),
+        _ => {}
+    }
+    check_expectation(head)?;
+    if let (Framing::Length(length), Some(most)) = (request.framing, settings.limits.request_body_bytes)
+        && length > most
+    {
+        return Err(Failure::body_too_large());
+    }
+    send(proxy, settings, request, &asked, route, response, record, interim).await
+}
+
+/// The answer to HTTP-01, for any host and before anything else.
+fn challenge(proxy: &Proxy, head: &RequestHead, client: &Client) -> Option<Page> {
+    if client.tls.is_some() {
+        return None;
+    }
+    let token = std::str::from_utf8(head.target().strip_prefix(CHALLENGES)?).ok()?;
+    let answer = proxy.challenges.answer(token)?;
+    Some(Page::new(200, "application/octet-stream", answer.as_bytes().to_vec()))
+}
+
+fn route<'a>(settings: &'a Settings, asked: &Asked<'_>, client: &Client) -> Result<&'a Route, Failure> {
+    let host = asked.host.as_str();
+    let route = settings.routes.find(host, asked.path());
+    if let Some(certificate) = client.tls.as_ref().and_then(|tls| tls.certificate.as_ref()) {
+        // Another tenant's name on this connection: the client must ask on one of its own (RFC 9110 §15.5.20).
+        let pinned = route.and_then(|route| route.certificate.as_ref());
+        if !certificate.covers(host) || pinned.is_some_and(|id| id != certificate.id()) {
+            return Err(Failure::misdirected());
+        }
+    }
+    route.map(|route| &**route).ok_or_else(Failure::unknown_host)
+}
+
+fn redirect(settings: &Settings, asked: &Asked<'_>) -> Result<Page, Failure> {
+    let port = settings.https_port.ok_or_else(Failure::unknown_host)?;
+    let host = asked.host.as_str();
+    let mut location = b"https://".to_vec();
+    let bracketed = host.contains(':');
+    location.extend_from_slice(if bracketed { b"[" } else { b"" });
+    location.extend_from_slice(host.as_bytes());
+    location.extend_from_slice(if bracketed { b"]" } else { b"" });
+    if port != 443 {
+        location.extend_from_slice(format!(":{port}").as_bytes());
+    }
+    location.extend_from_slice(if *asked.target == *b"*" { b"/" } else { &asked.target });
+    Ok(Page::redirect(&location))
+}
+
+fn check_expectation(head: &RequestHead) -> Result<(), Failure> {
+    match head.fields.all("expect").find(|value| !value.eq_ignore_ascii_case(b"100-continue")) {
+        Some(_) => Err(Failure::expectation()),
+        None => Ok(()),
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "one caller, which has just found all of them out")]
+async fn send<B>(
+    proxy: &Proxy,
+    settings: &Settings,
+    request: Request<'_, B>,
+    asked: &Asked<'_>,
+    route: &Route,
+    response: &mut ResponseHead,
+    record: &mut Record,
+    mut interim: impl FnMut(&ResponseHead),
+) -> Result<Answer<B>, Failure>
+where
+    B: Body<Data = Bytes, Error = RequestBodyError> + Unpin,
+{
+    let Request { head, mut body, framing, client, deadline, extended } = request;
+    let upgrade = extended.or_else(|| headers::upgrade_asked(head));
+    if route.backend.endpoints.is_empty() {
+        return Err(Failure::no_endpoint());
+    }
+    let (endpoint, other) = proxy.pools.pick(&route.backend);
+    let mut kept = proxy.pools.take(endpoint);
+    loop {
+        let mut connection = match kept.take() {
+            Some(connection) => connection,
+            None => connect(proxy, settings, endpoint, other, deadline, record).await?,
+        };
+        record.endpoint = Some(connection.address().clone());
+        headers::write_request(connection.outbox.text(), head, asked, client, route, framing, upgrade);
+        let mut exchange = Exchange::new(connection, Rc::clone(&proxy.pools), head.method.clone(), body, framing);
+        match wait_for_head(&mut exchange, settings, deadline, response, &mut interim).await {
+            Ok(()) if response.status == 101 => {
+                return switch(exchange, response, upgrade);
+            }
+            Ok(()) => {
+                exchange.finish_if_over();
+                return Ok(Answer::Forwarded(exchange));
+            }
+            // A kept connection that the backend had closed: ask once more, over a new one.
+            Err(failure) => match exchange.into_retry() {
+                Some(untouched) if failure.status == 502 => body = untouched,
+                _ => return Err(failure),
+            },
+        }
+    }
+}
+
+/// Connects to the endpoint, or to the other one: the request has reached neither.
+async fn connect(
+    proxy: &Proxy,
+    settings: &Settings,
+    endpoint: &BackendAddress,
+    other: Option<&BackendAddress>,
+    deadline: &Deadline,
+    record: &mut Record,
+) -> Result<Connection, Failure> {
+    let mut failure = Failure::no_endpoint();
+    for address in std::iter::once(endpoint).chain(other) {
+        record.endpoint = Some(address.clone());
+        deadline.set(settings.timeouts.connect);
+        match deadline.bound(proxy.pools.connect(address)).await {
+            Some(Ok(connection)) => return Ok(connection),
+            Some(Err(error)) => failure = error.into(),
+            None => failure = Failure::connect_timeout(),
+        }
+    }
+    Err(failure)
+}
+
+/// Sends the request on until the final head is there; each step forward moves the deadline.
+async fn wait_for_head<B>(
+    exchange: &mut Exchange<B>,
+    settings: &Settings,
+    deadline: &Deadline,
+    response: &mut ResponseHead,
+    interim: &mut impl FnMut(&ResponseHead),
+) -> Result<(), Failure>
+where
+    B: Body<Data = Bytes, Error = RequestBodyError> + Unpin,
+{
+    let mut seen = None;
+    poll_fn(|cx: &mut Context<'_>| {
+        loop {
+            match exchange.poll_head(response, cx) {
+                Poll::Ready(Ok(())) if response.is_interim() => interim(response),
+                Poll::Ready(result) => return Poll::Ready(result.map_err(Failure::from)),
+                Poll::Pending => break,
+            }
+        }
+        let now = (exchange.progress, exchange.is_upload_over());
+        if seen != Some(now) {
+            seen = Some(now);
+            deadline.set(if now.1 { settings.timeouts.first_byte } else { settings.timeouts.request_body });
+        }
+        deadline.poll_passed(cx).map(|()| {
+            let slow_client = !exchange.is_upload_over() && exchange.is_outbox_empty();
+            Err(if slow_client { Failure::slow_request() } else { Failure::answer_timeout() })
+        })
+    })
+    .await
+}
+
+fn switch<B>(exchange: Exchange<B>, response: &ResponseHead, upgrade: Option<&[u8]>) -> Result<Answer<B>, Failure>
+where
+    B: Body<Data = Bytes, Error = RequestBodyError> + Unpin,
+{
+    let Some(asked) = upgrade else { return Err(Failure::not_switching("101 where no upgrade was asked for")) };
+    let mut to = response.fields.all("upgrade");
+    match (to.next(), to.next()) {
+        (Some(protocol), None) if protocol.eq_ignore_ascii_case(asked) => {}
+        _ => return Err(Failure::not_switching("101 to a protocol that was not asked for")),
+    }
+    exchange.into_connection().map(Answer::Tunnel).ok_or_else(|| Failure::not_switching("no connection"))
+}

@@ -1,0 +1,85 @@
+//! What the proxy counts. One set a worker: no two cores write to the same number.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+use crate::route::Route;
+
+/// Seconds; from a cached page to a slow report.
+const BUCKETS: [f64; 10] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+/// The label of requests that found no route.
+const NO_ROUTE: &str = "";
+
+/// The proxy's metrics.
+#[derive(Clone, Debug)]
+pub struct ProxyMetrics {
+    requests: IntCounterVec,
+    durations: HistogramVec,
+    /// Requests under way.
+    pub under_way: IntGauge,
+    /// WebSockets and other upgraded connections that are open.
+    pub tunnels: IntGauge,
+    /// Handles by route index, so that counting a request looks nothing up; the last is for no route.
+    routes: RefCell<Vec<Option<RouteMetrics>>>,
+}
+
+#[derive(Clone, Debug)]
+struct RouteMetrics {
+    statuses: Vec<(u16, IntCounter)>,
+    duration: Histogram,
+}
+
+impl ProxyMetrics {
+    /// Metrics in `registry`.
+    ///
+    /// # Errors
+    /// Where they are registered there already.
+    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let requests = IntCounterVec::new(
+            Opts::new("doorward_requests_total", "Requests answered, by route and status."),
+            &["route", "status"],
+        )?;
+        let durations = HistogramVec::new(
+            HistogramOpts::new("doorward_request_duration_seconds", "From a request's head to its answer's end.")
+                .buckets(BUCKETS.to_vec()),
+            &["route"],
+        )?;
+        let under_way = IntGauge::new("doorward_requests_under_way", "Requests that have no complete answer yet.")?;
+        let tunnels = IntGauge::new("doorward_tunnels_open", "WebSockets and other upgraded connections open.")?;
+        registry.register(Box::new(requests.clone()))?;
+        registry.register(Box::new(durations.clone()))?;
+        registry.register(Box::new(under_way.clone()))?;
+        registry.register(Box::new(tunnels.clone()))?;
+        Ok(Self { requests, durations, under_way, tunnels, routes: RefCell::default() })
+    }
+
+    /// Counts a request that ended.
+    pub(super) fn ended(&self, route: Option<&Route>, status: u16, took: Duration) {
+        let mut routes = self.routes.borrow_mut();
+        let index = route.map_or(0, |route| route.index + 1);
+        if routes.len() <= index {
+            routes.resize_with(index + 1, || None);
+        }
+        let name = route.map_or(NO_ROUTE, |route| &route.name);
+        let metrics = routes[index].get_or_insert_with(|| RouteMetrics {
+            statuses: Vec::new(),
+            duration: self.durations.with_label_values(&[name]),
+        });
+        match metrics.statuses.iter().find(|(known, _)| *known == status) {
+            Some((_, counter)) => counter.inc(),
+            None => {
+                let counter = self.requests.with_label_values(&[name, &status.to_string()]);
+                counter.inc();
+                metrics.statuses.push((status, counter));
+            }
+        }
+        metrics.duration.observe(took.as_secs_f64());
+    }
+
+    /// Drops the handles: the indices belong to a table that was replaced.
+    pub(super) fn forget_routes(&self) {
+        self.routes.borrow_mut().clear();
+    }
+}

@@ -1,0 +1,157 @@
+//! [`Outlet`]: the app's answer on its way to an HTTP/1.1 client.
+
+use std::cell::RefCell;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::Body;
+
+use super::http1::Wire;
+use crate::backend::{Exchange, ExchangeError, RequestBodyError};
+use crate::http1::{self, Fields, Framing};
+use crate::net::Transport;
+
+/// Small pieces are gathered up to so many bytes before they are written.
+const GATHER: usize = 16 * 1024;
+
+/// A body on its way to the client.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    kind: Kind,
+    done: bool,
+    failed: Option<RelayError>,
+    /// Bytes of the body that were taken from the app.
+    pub(super) bytes: u64,
+    /// Bytes that the client took; whoever keeps a deadline sees by it that there is progress.
+    pub(super) progress: u64,
+}
+
+/// How the body is framed for the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// There is none.
+    None,
+    /// As long as the head said.
+    Length,
+    /// In chunks; trailers are passed on where the client takes them.
+    Chunked {
+        /// Whether it does.
+        trailers: bool,
+    },
+    /// Until the connection closes, for HTTP/1.0.
+    UntilClose,
+}
+
+/// Why a client does not get the whole answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RelayError {
+    #[error(transparent)]
+    Backend(#[from] ExchangeError),
+    #[error("the client went away")]
+    ClientGone,
+    #[error("the client took nothing for too long")]
+    ClientStalled,
+    #[error("the backend sent nothing for too long")]
+    BackendStalled,
+}
+
+impl Outlet {
+    pub(super) fn new(kind: Kind) -> Self {
+        Self { kind, done: kind == Kind::None, failed: None, bytes: 0, progress: 0 }
+    }
+
+    /// How an answer framed so by the app is framed for a client.
+    pub(super) fn kind_for(framing: Framing, http10: bool, trailers: bool) -> Kind {
+        match framing {
+            Framing::None => Kind::None,
+            Framing::Length(_) => Kind::Length,
+            Framing::Chunked | Framing::UntilClose if http10 => Kind::UntilClose,
+            Framing::Chunked | Framing::UntilClose => Kind::Chunked { trailers },
+        }
+    }
+
+    /// Sends on until all is sent. What came before an error is sent before the error is told.
+    pub(super) fn poll<B, IO>(
+        &mut self,
+        exchange: &mut Exchange<B>,
+        wire: &RefCell<Wire<IO>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), RelayError>>
+    where
+        B: Body<Data = Bytes, Error = RequestBodyError> + Unpin,
+        IO: Transport,
+    {
+        loop {
+            self.gather(exchange, wire, cx);
+            let Wire { outbox, io, .. } = &mut *wire.borrow_mut();
+            if outbox.is_empty() {
+                return match self.failed.take() {
+                    Some(error) => Poll::Ready(Err(error)),
+                    None if self.done => Poll::Ready(Ok(())),
+                    None => Poll::Pending,
+                };
+            }
+            if ready!(outbox.poll_send(io, cx, &mut self.progress)).is_err() {
+                return Poll::Ready(Err(RelayError::ClientGone));
+            }
+        }
+    }
+
+    fn gather<B, IO>(&mut self, exchange: &mut Exchange<B>, wire: &RefCell<Wire<IO>>, cx: &mut Context<'_>)
+    where
+        B: Body<Data = Bytes, Error = RequestBodyError> + Unpin,
+        IO: Transport,
+    {
+        while !self.done && self.failed.is_none() {
+            {
+                let outbox = &wire.borrow().outbox;
+                if !outbox.takes_text() || outbox.waiting() >= GATHER {
+                    return;
+                }
+            }
+            // The wire is not borrowed here: the exchange reads the rest of the request from it.
+            let Poll::Ready(frame) = exchange.poll_frame(cx) else { return };
+            let outbox = &mut wire.borrow_mut().outbox;
+            match frame {
+                None => {
+                    if let Kind::Chunked { .. } = self.kind {
+                        http1::last_chunk(outbox.text());
+                    }
+                    self.done = true;
+                }
+                Some(Err(error)) => self.failed = Some(error.into()),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) if data.is_empty() => {}
+                    Ok(data) => {
+                        self.bytes += data.len() as u64;
+                        if let Kind::Chunked { .. } = self.kind {
+                            http1::chunk_head(outbox.text(), data.len());
+                            outbox.data(data, b"\r\n");
+                        } else {
+                            outbox.data(data, b"");
+                        }
+                    }
+                    Err(frame) => {
+                        if let (Kind::Chunked { trailers }, Ok(fields)) = (self.kind, frame.into_trailers()) {
+                            let fields = if trailers { trailer_fields(&fields) } else { Fields::new() };
+                            http1::chunk_trailers(outbox.text(), &fields);
+                        }
+                        self.done = true;
+                    }
+                },
+            }
+        }
+    }
+}
+
+/// The trailers that may be passed on.
+fn trailer_fields(map: &HeaderMap) -> Fields {
+    let mut fields = Fields::new();
+    for (name, value) in map {
+        if super::headers::passes_as_trailer(name.as_str().as_bytes()) {
+            fields.push(name.as_str().as_bytes(), value.as_bytes());
+        }
+    }
+    fields
+}

@@ -1,0 +1,172 @@
+//! Every path in the storage, in one place.
+//!
+//! ```text
+//! accounts/ISSUER-HASH/account.json   the account at that directory URL, with its key
+//! orders/ID.json                      an order under way: its URL and the certificate's key
+//! certificates/ID/bundle.pem          what is served: key and chain in one value, so that no pair is ever torn
+//! certificates/ID/meta.json           who issued it, and the renewal window that the CA suggests
+//! challenges/TOKEN.json               an HTTP-01 answer
+//! failures/ID.json                    how often an order failed, and when the next may be tried
+//! ```
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::config::CertificateId;
+
+/// Prefix of all certificates.
+pub const CERTIFICATES: &str = "certificates/";
+/// Prefix of all challenge answers.
+pub const CHALLENGES: &str = "challenges/";
+/// Prefix of all failure records.
+pub const FAILURES: &str = "failures/";
+/// Prefix of all orders under way.
+pub const ORDERS: &str = "orders/";
+
+const BUNDLE: &str = "/bundle.pem";
+const JSON: &str = ".json";
+
+/// A path in the storage: segments between `/`, each of letters, digits, `-`, `_`, `%` and `.`,
+/// none empty and none with a leading dot. So it is a safe file path as it stands.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key(Arc<str>);
+
+/// The account with the issuer called `issuer` whose directory URL has the short hash `directory`.
+#[must_use]
+pub fn account(issuer: &str, directory: &str) -> Key {
+    Key::new(format!("accounts/{}/account.json", segment(&format!("{issuer}-{directory}"))))
+}
+
+/// The order that is under way for a certificate.
+#[must_use]
+pub fn order(id: &CertificateId) -> Key {
+    Key::new(format!("{ORDERS}{}{JSON}", segment(id.as_str())))
+}
+
+/// A certificate's key and chain, PEM.
+#[must_use]
+pub fn certificate(id: &CertificateId) -> Key {
+    Key::new(format!("{CERTIFICATES}{}{BUNDLE}", segment(id.as_str())))
+}
+
+/// What else is known of a certificate.
+#[must_use]
+pub fn certificate_meta(id: &CertificateId) -> Key {
+    Key::new(format!("{CERTIFICATES}{}/meta.json", segment(id.as_str())))
+}
+
+/// The answer to an HTTP-01 token.
+#[must_use]
+pub fn challenge(token: &str) -> Key {
+    Key::new(format!("{CHALLENGES}{}{JSON}", segment(token)))
+}
+
+/// The failures of a certificate's orders.
+#[must_use]
+pub fn failure(id: &str) -> Key {
+    Key::new(format!("{FAILURES}{}{JSON}", segment(id)))
+}
+
+/// The id of the certificate whose key and chain are under `key`; none where it is any other key.
+#[must_use]
+pub fn certificate_id(key: &Key) -> Option<CertificateId> {
+    let id = key.0.strip_prefix(CERTIFICATES)?.strip_suffix(BUNDLE)?;
+    unsegment(id).map(CertificateId::new)
+}
+
+/// The token whose answer is under `key`; none where it is any other key.
+#[must_use]
+pub fn challenge_token(key: &Key) -> Option<String> {
+    unsegment(key.0.strip_prefix(CHALLENGES)?.strip_suffix(JSON)?)
+}
+
+impl Key {
+    fn new(path: String) -> Self {
+        Self(Arc::from(path))
+    }
+
+    /// A key from what a storage lists; none where doorward would not have made it.
+    pub(super) fn parse(path: &str) -> Option<Self> {
+        let sound = |segment: &str| {
+            !segment.is_empty() && !segment.starts_with('.') && segment.bytes().all(|b| b == b'%' || plain(b))
+        };
+        path.split('/').all(sound).then(|| Self(Arc::from(path)))
+    }
+
+    /// The path.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+/// One segment of a path: everything but plain characters percent-encoded (RFC 3986 §2.1), a leading dot too.
+pub(super) fn segment(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for (at, byte) in text.bytes().enumerate() {
+        if plain(byte) && !(at == 0 && byte == b'.') {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+fn unsegment(segment: &str) -> Option<String> {
+    if segment.is_empty() || segment.contains('/') {
+        return None;
+    }
+    let mut out = Vec::with_capacity(segment.len());
+    let mut bytes = segment.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte == b'%' {
+            let digit = |b: Option<u8>| char::from(b?).to_digit(16).and_then(|d| u8::try_from(d).ok());
+            out.push(digit(bytes.next())? * 16 + digit(bytes.next())?);
+        } else {
+            out.push(byte);
+        }
+    }
+    String::from_utf8(out).ok()
+}
+
+fn plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_come_back_and_never_leave_their_folder() {
+        for id in ["cert-0123abcd", "../../etc/passwd", "..", ".hidden", "a/b", "*.example.com", "ü", "100%", "a b"] {
+            let key = certificate(&CertificateId::new(id));
+            assert_eq!(key.as_str().split('/').count(), 3, "{key}");
+            assert!(!key.as_str().contains("/."), "{key}");
+            assert_eq!(Key::parse(key.as_str()), Some(key.clone()));
+            assert_eq!(certificate_id(&key), Some(CertificateId::new(id)));
+        }
+        assert_eq!(challenge_token(&challenge("aZ-_09")).as_deref(), Some("aZ-_09"));
+        assert_eq!(certificate_id(&certificate_meta(&CertificateId::new("x"))), None);
+    }
+
+    #[test]
+    fn foreign_files_are_no_keys() {
+        for path in ["", "a//b", "a/../b", "a/.b", "/a", "a/", "a b", "a\0"] {
+            assert_eq!(Key::parse(path), None, "{path:?}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The whole way of a certificate from a real CA: asked for, proven on `:80`, stored, served, kept.
+
+use crate::support::{Doorward, Origin, Pebble, Setup, Tls, ca, client_config, free, within};
+
+const HOST: &str = "app.example.test";
+
+/// Who issued what is served for `name`; none where nothing is.
+fn issuer(door: &Doorward, name: &str) -> Option<String> {
+    let mut config = client_config(&[]);
+    config.dangerous().set_certificate_verifier(std::sync::Arc::new(blind::Blind));
+    let certificate = Tls::with(config, door.https, name).ok()?.certificate();
+    let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).ok()?;
+    Some(parsed.issuer().to_string())
+}
+
+fn setup(origin: &Origin, http: std::net::SocketAddr, directory: &str) -> Setup {
+    let setup = Setup::new().http_at(http);
+    let trust = setup.home().join("ca.pem").display().to_string();
+    setup
+        .section(&Pebble::sections(directory, &trust))
+        .route(&format!("hosts = [\"{HOST}\"]\nbackend = \"{}\"\ncertificate = \"auto\"", origin.address))
+}
+
+#[test]
+fn a_certificate_is_issued_served_and_kept() {
+    let origin = Origin::echo();
+    let plan = Pebble::plan(free("127.0.0.2"), 3600 * 24 * 90);
+    let setup = setup(&origin, plan.http(), &plan.directory());
+    let pebble = plan.start();
+    let door = setup.start();
+    within("a certificate of pebble", || issuer(&door, HOST).filter(|issuer| issuer.contains("Pebble")).map(drop));
+    let answer = door.curl("https://app.example.test/").args(&["--insecure"]).run();
+    assert_eq!(answer.status, 200, "the route forwards");
+    assert_eq!(answer.seen("x-forwarded-proto").as_deref(), Some("https"));
+    let before = served(&door);
+    // With the CA gone, what is stored has to do.
+    drop(pebble);
+    let door = door.restart();
+    assert_eq!(served(&door), before, "the same certificate after a restart");
+}
+
+#[test]
+fn a_ca_that_is_down_holds_up_nobody_and_is_asked_again() {
+    let origin = Origin::echo();
+    let plan = Pebble::plan(free("127.0.0.2"), 3600 * 24 * 90);
+    let door = setup(&origin, plan.http(), &plan.directory())
+        .certificate("other", &ca().leaf(&["other.example.test"]).issue())
+        .route(&format!("hosts = [\"other.example.test\"]\nbackend = \"{}\"", origin.address))
+        .start();
+    door.wait_log(0, "the failure", |line| line["level"] != "INFO" && line.to_string().contains(HOST));
+    assert_eq!(door.curl("https://other.example.test/").run().status, 200);
+    assert_eq!(issuer(&door, HOST), None, "nothing to serve yet");
+}
+
+#[test]
+fn a_self_signed_one_serves_until_then_where_the_route_allows_it() {
+    let origin = Origin::echo();
+    let plan = Pebble::plan(free("127.0.0.2"), 3600 * 24 * 90);
+    let setup = Setup::new().http_at(plan.http());
+    let trust = setup.home().join("ca.pem").display().to_string();
+    let keys = "certificate = \"auto\"\nself_signed_until_issued = true";
+    let door = setup
+        .section(&Pebble::sections(&plan.directory(), &trust))
+        .route(&format!("hosts = [\"{HOST}\"]\nbackend = \"{}\"\n{keys}", origin.address))
+        .start();
+    within("a certificate of our own", || issuer(&door, HOST));
+    assert_eq!(door.curl("https://app.example.test/").args(&["--insecure"]).run().status, 200);
+}
+
+fn served(door: &Doorward) -> Vec<u8> {
+    let mut config = client_config(&[]);
+    config.dangerous().set_certificate_verifier(std::sync::Arc::new(blind::Blind));
+    Tls::with(config, door.https, HOST).expect("a handshake").certificate().to_vec()
+}
+
+/// A client that takes any certificate: pebble's root is new at each start.
+mod blind {
+    use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+    use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+    use rustls::{DigitallySignedStruct, Error, SignatureScheme};
+
+    #[derive(Debug)]
+    pub(super) struct Blind;
+
+    impl ServerCertVerifier for Blind {
+        fn verify_server_cert(
+            &self,
+            _: &CertificateDer<'_>,
+            _: &[CertificateDer<'_>],
+            _: &ServerName<'_>,
+            _: &[u8],
+            _: UnixTime,
+        ) -> Result<ServerCertVerified, Error> {
+            Ok(ServerCertVerified::assertion())
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
+        }
+    }
+}

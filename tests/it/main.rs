@@ -1,0 +1,20 @@
+//! The built doorward against real clients and real backends, one file a capability.
+
+mod support;
+
+mod acme;
+mod check;
+mod dev;
+mod directory;
+mod drain;
+mod failures;
+mod framing;
+mod headers;
+mod observe;
+mod plain;
+mod reload;
+mod responses;
+mod sni;
+mod streaming;
+mod tls;
+mod websocket;

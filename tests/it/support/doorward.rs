@@ -1,0 +1,367 @@
+//! The built `doorward`, started on a config of the test's own.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::ca::{Leaf, ca, replace};
+use super::{Curl, within};
+
+/// The listeners' addresses in the config. They differ, so that the log tells which is which.
+const HTTPS: &str = "127.0.0.1:0";
+const HTTP: &str = "127.0.0.2:0";
+const METRICS: &str = "127.0.0.3:0";
+
+/// A config in the making: one `https` and one `http` listener, a certificate folder, a state folder.
+pub(crate) struct Setup {
+    home: TempDir,
+    head: String,
+    https: String,
+    http: String,
+    http_at: String,
+    sections: String,
+    routes: String,
+}
+
+/// A doorward that runs; killed when it is dropped.
+pub(crate) struct Doorward {
+    /// Where `https` listens.
+    pub(crate) https: SocketAddr,
+    /// Where `http` listens.
+    pub(crate) http: SocketAddr,
+    http_listener: String,
+    home: TempDir,
+    child: Child,
+    log: Log,
+}
+
+/// What it wrote to stderr, a JSON value a line.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<Value>>>);
+
+impl Setup {
+    /// No route and no certificate yet.
+    pub(crate) fn new() -> Self {
+        let home = tempfile::tempdir().expect("a folder");
+        fs::create_dir(home.path().join("certs")).expect("a folder");
+        fs::write(home.path().join("ca.pem"), &ca().root_pem).expect("the root");
+        Self {
+            home,
+            head: String::new(),
+            https: String::new(),
+            http: String::new(),
+            http_at: HTTP.into(),
+            sections: String::new(),
+            routes: String::new(),
+        }
+    }
+
+    /// A route for `host` to `backend`, and a certificate for it.
+    pub(crate) fn host(self, host: &str, backend: SocketAddr) -> Self {
+        self.host_with(host, backend, "")
+    }
+
+    /// As [`Setup::host`], with further keys of the route.
+    pub(crate) fn host_with(self, host: &str, backend: SocketAddr, keys: &str) -> Self {
+        let id = host.replace("*.", "wildcard.");
+        let leaf = ca().leaf(&[host]).issue();
+        self.certificate(&id, &leaf).route(&format!("hosts = [\"{host}\"]\nbackend = \"{backend}\"\n{keys}"))
+    }
+
+    /// A route by its keys.
+    pub(crate) fn route(mut self, keys: &str) -> Self {
+        write!(self.routes, "\n[[route]]\n{keys}\n").expect("text");
+        self
+    }
+
+    /// A certificate in the watched folder.
+    pub(crate) fn certificate(self, id: &str, leaf: &Leaf) -> Self {
+        leaf.write(&self.home.path().join("certs").join(id));
+        self
+    }
+
+    /// Keys of the `https` listener.
+    pub(crate) fn https(mut self, keys: &str) -> Self {
+        writeln!(self.https, "{keys}").expect("text");
+        self
+    }
+
+    /// Keys of the `http` listener.
+    pub(crate) fn http(mut self, keys: &str) -> Self {
+        writeln!(self.http, "{keys}").expect("text");
+        self
+    }
+
+    /// The `http` listener at a port that others know already.
+    pub(crate) fn http_at(mut self, address: SocketAddr) -> Self {
+        self.http_at = address.to_string();
+        self
+    }
+
+    /// A whole section, such as `[timeouts]`.
+    pub(crate) fn section(mut self, text: &str) -> Self {
+        writeln!(self.sections, "\n{text}").expect("text");
+        self
+    }
+
+    /// Keys above all sections.
+    pub(crate) fn head(mut self, keys: &str) -> Self {
+        writeln!(self.head, "{keys}").expect("text");
+        self
+    }
+
+    /// With `/metrics` and the health answers.
+    pub(crate) fn metrics(self) -> Self {
+        self.section(&format!("[metrics]\naddress = \"{METRICS}\""))
+    }
+
+    /// Its folder: `certs`, `state`, `doorward.toml`, `ca.pem`.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Starts it and waits until it is ready.
+    pub(crate) fn start(self) -> Doorward {
+        let config = self.write();
+        let (child, log) = spawn(&config);
+        let mut door =
+            Doorward { https: unset(), http: unset(), http_listener: self.http_at, home: self.home, child, log };
+        door.wait_ready();
+        door
+    }
+
+    /// Runs `doorward VERB… --config FILE` to its end.
+    pub(crate) fn run(&self, verb: &[&str]) -> Output {
+        let config = self.write();
+        Command::new(env!("CARGO_BIN_EXE_doorward"))
+            .args(verb)
+            .arg("--config")
+            .arg(config)
+            .stdin(Stdio::null())
+            .output()
+            .expect("doorward runs")
+    }
+
+    /// Writes the config file.
+    pub(crate) fn write(&self) -> PathBuf {
+        let home = self.home.path().display();
+        let Self { head, https, http, http_at, sections, routes, .. } = self;
+        let file = self.home.path().join("doorward.toml");
+        let text = format!(
+            r#"workers = 2
+{head}
+[[listener]]
+address = "{HTTPS}"
+protocol = "https"
+{https}
+[[listener]]
+address = "{http_at}"
+protocol = "http"
+{http}
+[certificates]
+directories = ["{home}/certs"]
+
+[storage]
+path = "{home}/state"
+
+[admin]
+socket = "{home}/admin.sock"
+
+[log]
+format = "json"
+{sections}{routes}"#
+        );
+        replace(&file, &text);
+        file
+    }
+}
+
+impl Doorward {
+    /// One route for `app.example.test`.
+    pub(crate) fn for_app(backend: SocketAddr) -> Self {
+        Setup::new().host("app.example.test", backend).start()
+    }
+
+    /// curl, to any name at this doorward.
+    pub(crate) fn curl(&self, url: &str) -> Curl {
+        Curl::new(url, self.https, self.http, &self.home.path().join("ca.pem"))
+    }
+
+    /// Its folder: `certs`, `state`, `doorward.toml`, `ca.pem`.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// The folder of a certificate.
+    pub(crate) fn certs(&self, id: &str) -> PathBuf {
+        self.home.path().join("certs").join(id)
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The address where `listener` of the config (such as `127.0.0.3:0`) was bound last.
+    pub(crate) fn bound(&self, listener: &str) -> SocketAddr {
+        self.wait_log(0, &format!("listening on {listener}"), |line| is_listening(line, listener));
+        let lines = self.log.lines();
+        let line = lines.iter().rfind(|line| is_listening(line, listener)).expect("it was there");
+        line["address"].as_str().and_then(|text| text.parse().ok()).expect("an address in the log")
+    }
+
+    /// Where `/metrics` is.
+    pub(crate) fn metrics(&self) -> SocketAddr {
+        self.bound(METRICS)
+    }
+
+    /// Changes the config file's text, and nothing else.
+    pub(crate) fn rewrite(&self, change: impl FnOnce(String) -> String) {
+        let file = self.home.path().join("doorward.toml");
+        let text = fs::read_to_string(&file).expect("the config");
+        replace(&file, &change(text));
+    }
+
+    /// Sends HUP and waits until that reload is through; whether it was taken.
+    pub(crate) fn reload(&self) -> bool {
+        let from = self.mark();
+        signal(self.pid(), "HUP");
+        let line = self.wait_log(from, "an end of the reload", |line| {
+            line["message"] == "reloaded" || line["message"] == "reload failed"
+        });
+        line["message"] == "reloaded"
+    }
+
+    /// Sends TERM and waits for the end.
+    pub(crate) fn stop(&mut self) -> ExitStatus {
+        signal(self.pid(), "TERM");
+        self.wait()
+    }
+
+    /// Waits for the process's end.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        within("the end of doorward", || self.child.try_wait().expect("it can be waited for"))
+    }
+
+    /// Kills it and starts it anew on the same folder.
+    pub(crate) fn restart(mut self) -> Self {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it ends");
+        (self.child, self.log) = spawn(&self.home.path().join("doorward.toml"));
+        self.wait_ready();
+        self
+    }
+
+    /// A place in the log, for [`Doorward::wait_log`].
+    pub(crate) fn mark(&self) -> usize {
+        self.log.lines().len()
+    }
+
+    /// Waits for a line of the log that came after `from`.
+    pub(crate) fn wait_log(&self, from: usize, what: &str, matches: impl Fn(&Value) -> bool) -> Value {
+        within(&format!("{what}, in the log"), || {
+            self.log.lines().iter().skip(from).find(|line| matches(line)).cloned()
+        })
+    }
+
+    /// The access log's line of the request to this path.
+    pub(crate) fn access(&self, path: &str) -> Value {
+        self.wait_log(0, &format!("the access to {path}"), |line| {
+            line.get("status").is_some()
+                && line["path"].as_str().is_some_and(|seen| seen.split('?').next() == Some(path))
+        })
+    }
+
+    /// All lines of the log up to now.
+    pub(crate) fn log(&self) -> Vec<Value> {
+        self.log.lines()
+    }
+
+    /// `doorward VERB…` with this doorward's config.
+    pub(crate) fn verb(&self, verb: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_doorward"))
+            .args(verb)
+            .arg("--config")
+            .arg(self.home.path().join("doorward.toml"))
+            .stdin(Stdio::null())
+            .output()
+            .expect("doorward runs")
+    }
+
+    fn wait_ready(&mut self) {
+        within("doorward is ready", || {
+            if let Some(status) = self.child.try_wait().expect("it can be waited for") {
+                panic!("doorward ended with {status} before it was ready:\n{}", self.log.text());
+            }
+            self.log.lines().iter().any(|line| line["message"] == "ready").then_some(())
+        });
+        self.https = self.bound(HTTPS);
+        self.http = self.bound(&self.http_listener);
+    }
+}
+
+impl Drop for Doorward {
+    fn drop(&mut self) {
+        // It has ended already where the test stopped it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() || std::env::var_os("DOORWARD_TEST_LOG").is_some() {
+            #[allow(clippy::print_stderr, reason = "a failed test shows what doorward said")]
+            {
+                eprintln!("--- the log of doorward {}:\n{}---", self.child.id(), self.log.text());
+            }
+        }
+    }
+}
+
+impl Log {
+    fn lines(&self) -> Vec<Value> {
+        self.0.lock().expect("no reader panics").clone()
+    }
+
+    fn text(&self) -> String {
+        self.lines().iter().map(|line| format!("{line}\n")).collect()
+    }
+}
+
+/// Sends a signal to a process of our own.
+pub(crate) fn signal(pid: u32, name: &str) {
+    // The shell's own `kill`: a small image has no other.
+    let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {pid}")).status().expect("sh runs");
+    assert!(status.success(), "kill -{name} {pid}");
+}
+
+fn is_listening(line: &Value, listener: &str) -> bool {
+    line["message"] == "listening" && line["listener"] == listener
+}
+
+fn spawn(config: &Path) -> (Child, Log) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_doorward"))
+        .args(["run", "--config"])
+        .arg(config)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("doorward starts");
+    let log = Log::default();
+    let (lines, stderr) = (log.clone(), child.stderr.take().expect("a pipe"));
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let value = serde_json::from_str(&line).unwrap_or_else(|_| serde_json::json!({ "raw": line }));
+            lines.0.lock().expect("no reader panics").push(value);
+        }
+    });
+    (child, log)
+}
+
+fn unset() -> SocketAddr {
+    SocketAddr::from(([0, 0, 0, 0], 0))
+}

@@ -1,0 +1,111 @@
+//! Debian's pebble, a real ACME server, which validates names at doorward's `http` listener.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::{ca, within};
+
+/// A CA and the DNS that it asks; both killed when it is dropped.
+pub(crate) struct Pebble {
+    api: SocketAddr,
+    _home: TempDir,
+    processes: Vec<Child>,
+}
+
+/// Where a CA is to listen and to validate.
+pub(crate) struct PebblePlan {
+    home: TempDir,
+    api: SocketAddr,
+    http: SocketAddr,
+    seconds: u64,
+}
+
+impl Pebble {
+    /// A CA that will validate at `http` and issue certificates of this many seconds; not started yet.
+    pub(crate) fn plan(http: SocketAddr, seconds: u64) -> PebblePlan {
+        PebblePlan { home: tempfile::tempdir().expect("a folder"), api: free("127.0.0.1"), http, seconds }
+    }
+
+    /// The config that has doorward use it.
+    pub(crate) fn sections(directory: &str, trust: &str) -> String {
+        format!(
+            "[acme]\nissuer = \"pebble\"\ncontact = [\"ops@example.test\"]\n\n\
+             [[issuer]]\nname = \"pebble\"\ndirectory = \"{directory}\"\ntrust = \"{trust}\""
+        )
+    }
+}
+
+impl PebblePlan {
+    /// Where doorward has to answer plain HTTP.
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// The directory's URL.
+    pub(crate) fn directory(&self) -> String {
+        format!("https://{}/dir", self.api)
+    }
+
+    /// Starts it and waits until it answers.
+    pub(crate) fn start(self) -> Pebble {
+        let file = |name: &str| -> PathBuf { self.home.path().join(name) };
+        let leaf = ca().leaf(&["127.0.0.1", "localhost"]).issue();
+        fs::write(file("api.pem"), leaf.full_chain()).expect("a file");
+        fs::write(file("api.key"), &leaf.key_pem).expect("a file");
+        let config = json!({ "pebble": {
+            "listenAddress": self.api.to_string(),
+            "managementListenAddress": free("127.0.0.1").to_string(),
+            "certificate": file("api.pem"),
+            "privateKey": file("api.key"),
+            "httpPort": self.http.port(),
+            "tlsPort": 1,
+            "ocspResponderURL": "",
+            "externalAccountBindingRequired": false,
+            "certificateValidityPeriod": self.seconds,
+        }});
+        fs::write(file("pebble.json"), config.to_string()).expect("a file");
+        let dns = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
+        let ip = self.http.ip().to_string();
+        let run = |program: &str, args: &[&str]| {
+            Command::new(program)
+                .args(args)
+                .env("PEBBLE_VA_NOSLEEP", "1")
+                .env("PEBBLE_WFE_NONCEREJECT", "15")
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap_or_else(|fault| panic!("{program}, of Debian's package pebble: {fault}"))
+        };
+        let (dns, management) = (dns.to_string(), free("127.0.0.1").to_string());
+        let names = ["-defaultIPv4", &ip, "-defaultIPv6", "", "-dns01", &dns, "-management", &management];
+        let nothing_else = ["-http01", "", "-https01", "", "-tlsalpn01", ""];
+        let processes = vec![
+            run("pebble-challtestsrv", &[names.as_slice(), &nothing_else].concat()),
+            run("pebble", &["-config", &file("pebble.json").display().to_string(), "-dnsserver", &dns]),
+        ];
+        let pebble = Pebble { api: self.api, _home: self.home, processes };
+        within("pebble listens", || TcpStream::connect(pebble.api).ok());
+        pebble
+    }
+}
+
+impl Drop for Pebble {
+    fn drop(&mut self) {
+        for process in &mut self.processes {
+            // It may have ended by itself.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+/// An address with a port that was free a moment ago, for programs that cannot take port 0.
+pub(crate) fn free(ip: &str) -> SocketAddr {
+    TcpListener::bind((ip, 0)).and_then(|listener| listener.local_addr()).expect("a port")
+}

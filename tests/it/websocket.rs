@@ -1,0 +1,101 @@
+//! WebSockets and other upgrades: tunnels that outlive reloads and end with the drain.
+
+use std::io::{Read as _, Write as _};
+
+use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
+
+use crate::support::{Doorward, Origin, PATIENCE, Setup, Tls, ca, signal};
+
+type Socket = WebSocket<rustls::StreamOwned<rustls::ClientConnection, std::net::TcpStream>>;
+
+fn open(door: &Doorward) -> Socket {
+    let tls = Tls::connect(door.https, "app.example.test");
+    client("wss://app.example.test/socket", tls.stream).expect("an upgrade").0
+}
+
+fn echo(socket: &mut Socket, text: &str) {
+    socket.send(Message::text(text)).expect("sent");
+    assert_eq!(socket.read().expect("an echo"), Message::text(text));
+}
+
+#[test]
+fn messages_pass_both_ways() {
+    let door = Doorward::for_app(Origin::websocket().address);
+    let mut socket = open(&door);
+    for text in ["hello", "", &"x".repeat(200_000)] {
+        echo(&mut socket, text);
+    }
+    socket.close(None).expect("a close");
+    while socket.read().is_ok() {}
+}
+
+#[test]
+fn the_backend_hears_a_proper_upgrade() {
+    let origin = Origin::scripted(|_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\nhi");
+        let mut byte = [0; 2];
+        let _ = stream.read_exact(&mut byte).and_then(|()| stream.write_all(&byte));
+        false
+    });
+    let door = Doorward::for_app(origin.address);
+    let mut client = Tls::connect(door.https, "app.example.test");
+    client.send("GET / HTTP/1.1\r\nHost: app.example.test\r\nConnection: keep-alive, Upgrade\r\nUpgrade: chat\r\n\r\n");
+    let reply = client.send("yo").reply();
+    assert_eq!((reply.status, reply.header("upgrade")), (101, Some("chat")));
+    let seen = origin.only();
+    assert_eq!(seen.header("upgrade"), Some("chat"));
+    assert!(seen.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("upgrade")), "{}", seen.head);
+    assert_eq!(seen.header("x-forwarded-proto"), Some("https"), "also for an upgrade");
+    let mut rest = Vec::new();
+    let _ = client.stream.read_to_end(&mut rest);
+    assert_eq!(rest, b"hiyo", "bytes that came with the heads are not lost");
+}
+
+#[test]
+fn an_upgrade_that_is_refused_is_an_answer() {
+    let door = Doorward::for_app(Origin::answering("HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno").address);
+    let mut client = Tls::connect(door.https, "app.example.test");
+    client.send("GET / HTTP/1.1\r\nHost: app.example.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    assert_eq!(client.reply().status, 403);
+    assert_eq!(client.get("app.example.test", "/").status, 403, "the connection goes on");
+}
+
+#[test]
+fn a_switch_that_nobody_asked_for_is_a_502() {
+    let door = Doorward::for_app(
+        Origin::answering("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n").address,
+    );
+    assert_eq!(Tls::connect(door.https, "app.example.test").get("app.example.test", "/").status, 502);
+    assert_eq!(door.curl("https://app.example.test/").args(&["--http2"]).run().status, 502);
+}
+
+#[test]
+fn a_socket_survives_reloads_and_certificate_swaps() {
+    let door = Doorward::for_app(Origin::websocket().address);
+    let mut socket = open(&door);
+    for n in 0..3 {
+        ca().leaf(&["app.example.test"]).issue().write(&door.certs("app.example.test"));
+        door.rewrite(|text| format!("{text}\n# {n}\n"));
+        assert!(door.reload());
+        echo(&mut socket, "still here");
+    }
+    // Even one that takes the route away.
+    door.rewrite(|text| text.replace("app.example.test", "else.example.test"));
+    assert!(door.reload());
+    echo(&mut socket, "still here");
+}
+
+#[test]
+fn the_drain_closes_a_socket_at_its_deadline() {
+    let mut door = Setup::new()
+        .section("[timeouts]\ndrain = \"500ms\"")
+        .host("app.example.test", Origin::websocket().address)
+        .start();
+    let mut socket = open(&door);
+    socket.get_mut().sock.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let from = door.mark();
+    signal(door.pid(), "TERM");
+    echo(&mut socket, "until the deadline");
+    assert!(door.wait().success(), "{:?}", &door.log()[from..]);
+    assert!(socket.read().is_err());
+}
