@@ -13,7 +13,6 @@ mod http1;
 mod http2;
 mod lazy;
 mod metrics;
-mod outlet;
 mod page;
 mod tunnel;
 

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body;
 
-use super::http1::Wire;
+use super::super::headers;
+use super::wire::Wire;
 use crate::backend::{Exchange, ExchangeError, RequestBodyError};
 use crate::http1::{self, Fields, Framing};
 use crate::net::Transport;
@@ -149,7 +150,7 @@ impl Outlet {
 fn trailer_fields(map: &HeaderMap) -> Fields {
     let mut fields = Fields::new();
     for (name, value) in map {
-        if super::headers::passes_as_trailer(name.as_str().as_bytes()) {
+        if headers::passes_as_trailer(name.as_str().as_bytes()) {
             fields.push(name.as_str().as_bytes(), value.as_bytes());
         }
     }

@@ -1,0 +1,147 @@
+//! The HTTP/2 door: a task for the connection, and one for each stream.
+
+mod body;
+mod outlet;
+mod stream;
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use h2::server::{Builder, Connection};
+
+use self::stream::stream;
+use super::client::Client;
+use super::lazy::{Flusher, Lazy, lazy};
+use super::{Proxy, Settings};
+use crate::drain::Watch;
+use crate::net::{Deadline, Transport};
+
+/// What a client may send on one stream before the app has taken it.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// And on all streams of a connection together.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// What is kept for a client that does not take it, per stream.
+const SEND_BUFFER: usize = 64 * 1024;
+/// Streams that we reset for the client's faults before it is sent away (CVE-2025-8671, "MadeYouReset").
+const LOCAL_RESETS: usize = 100;
+
+/// Serves streams until the connection ends.
+pub(super) async fn serve<IO: Transport + 'static>(proxy: &Rc<Proxy>, client: Rc<Client>, io: IO, mut drain: Watch) {
+    let settings = proxy.settings();
+    let deadline = proxy.timer.deadline();
+    let (io, flusher) = lazy(io);
+    deadline.set(settings.timeouts.handshake);
+    let handshake = builder(&settings).handshake::<_, Bytes>(io);
+    let Some(Ok(connection)) = deadline.bound(flushing(&flusher, handshake)).await else { return };
+    let drained = std::pin::pin!(drain.signaled());
+    run(proxy, &client, connection, &flusher, &deadline, drained).await;
+}
+
+fn builder(settings: &Settings) -> Builder {
+    let limits = &settings.limits;
+    let mut builder = Builder::new();
+    builder
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(limits.h2_streams)
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_concurrent_reset_streams(limits.h2_resets)
+        .max_pending_accept_reset_streams(limits.h2_resets)
+        .max_local_error_reset_streams(Some(LOCAL_RESETS));
+    builder
+}
+
+/// Drives `future` and flushes what it wrote whenever it waits.
+async fn flushing<IO: Transport, F: Future>(flusher: &Flusher<IO>, future: F) -> F::Output {
+    let mut future = std::pin::pin!(future);
+    poll_fn(|cx| {
+        let poll = future.as_mut().poll(cx);
+        // An error shows up at the connection's next read or write.
+        let _ = flusher.poll_flush(cx);
+        poll
+    })
+    .await
+}
+
+async fn run<IO: Transport + 'static>(
+    proxy: &Rc<Proxy>,
+    client: &Rc<Client>,
+    mut connection: Connection<Lazy<IO>, Bytes>,
+    flusher: &Flusher<IO>,
+    deadline: &Deadline,
+    mut drained: Pin<&mut impl Future>,
+) {
+    let open = Rc::new(Cell::new(0_usize));
+    let mut was_open = usize::MAX;
+    let mut leaving = false;
+    poll_fn(|cx| {
+        if !leaving && drained.as_mut().poll(cx).is_ready() {
+            leaving = true;
+            connection.graceful_shutdown();
+        }
+        let accepted = loop {
+            match connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    let count = Open::new(&open);
+                    let (proxy, client) = (Rc::clone(proxy), Rc::clone(client));
+                    tokio::task::spawn_local(async move {
+                        stream(&proxy, &client, request, respond).await;
+                        drop(count);
+                    });
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    tracing::debug!(%error, peer = %client.peer, "an HTTP/2 connection broke");
+                    break Poll::Ready(());
+                }
+                Poll::Ready(None) => break Poll::Ready(()),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        let flushed = flusher.poll_flush(cx);
+        if accepted.is_ready() || matches!(flushed, Poll::Ready(Err(_))) {
+            return Poll::Ready(());
+        }
+        let timeouts = &proxy.settings().timeouts;
+        if was_open != open.get() || flushed.is_pending() {
+            was_open = open.get();
+            match (flushed.is_pending(), was_open) {
+                (true, _) => deadline.set(timeouts.write),
+                (false, 0) => deadline.set(timeouts.keep_alive),
+                (false, _) => deadline.clear(),
+            }
+        }
+        if deadline.poll_passed(cx).is_ready() {
+            // First a polite goodbye; a client that does not take it is left.
+            if leaving || flushed.is_pending() {
+                return Poll::Ready(());
+            }
+            leaving = true;
+            connection.graceful_shutdown();
+            deadline.set(timeouts.write);
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Counts a stream while it is open.
+struct Open(Rc<Cell<usize>>);
+
+impl Open {
+    fn new(count: &Rc<Cell<usize>>) -> Self {
+        count.set(count.get() + 1);
+        Self(Rc::clone(count))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
