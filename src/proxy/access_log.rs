@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::SystemTime;
 
-use prometheus::IntCounter;
+use prometheus::{IntCounter, IntGauge};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -51,6 +51,17 @@ pub(super) struct Record {
     pub(super) bytes_out: u64,
     /// A word and more for what went wrong.
     pub(super) error: Option<(&'static str, Option<String>)>,
+    _under_way: UnderWay,
+}
+
+/// Counts a request as under way until it is dropped, however it ends.
+#[derive(Debug)]
+struct UnderWay(IntGauge);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 #[derive(Serialize)]
@@ -118,6 +129,7 @@ impl Record {
             bytes_in: 0,
             bytes_out: 0,
             error: None,
+            _under_way: UnderWay(proxy.metrics.under_way.clone()),
         }
     }
 
@@ -129,7 +141,6 @@ impl Record {
     pub(super) fn end(self, proxy: &Proxy, client: &Client, head: &RequestHead, protocol: &'static str) {
         let took = self.started.elapsed();
         let route = self.route.as_ref().map(|(settings, index)| &*settings.routes.routes()[*index]);
-        proxy.metrics.under_way.dec();
         proxy.metrics.ended(route, self.status, took);
         let share = match proxy.settings().access {
             config::AccessLog::Off => return,
