@@ -3,16 +3,16 @@
 //! Answers go to stdout, complaints and logs to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage or config.
 
 mod admin_socket;
-#[cfg(test)]
+pub mod check;
+pub mod config_show;
 mod dev;
 pub mod logging;
 mod output;
 mod reload;
+mod run;
 mod status;
 
-pub mod check;
-pub mod config_show;
-
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -24,17 +24,24 @@ pub(crate) const FAILED: u8 = 1;
 /// Wrong usage or config; clap uses the same for usage.
 pub(crate) const WRONG: u8 = 2;
 
+/// Where packages put the config.
+const CONFIG_FILE: &str = "/etc/doorward/doorward.toml";
+
 /// Runs the command line that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::from(match Cli::parse().verb {
-        Verb::Status(args) => status::run(&args),
-        Verb::Reload(args) => reload::run(&args),
+    match Cli::parse().verb {
+        Verb::Run(args) => run::run(&args),
+        Verb::Dev(args) => dev::run(&args),
+        Verb::Check(args) => check::run(&args.config, args.json),
+        Verb::Config(ConfigVerb::Show(args)) => config_show::run(&args.config),
+        Verb::Reload(args) => ExitCode::from(reload::run(&args)),
+        Verb::Status(args) => ExitCode::from(status::run(&args)),
         Verb::Version => {
             output::say(format_args!("doorward {}\n", env!("CARGO_PKG_VERSION")));
-            DONE
+            ExitCode::SUCCESS
         }
-    })
+    }
 }
 
 /// A TLS-terminating edge proxy: picks the certificate by name, tells the app the truth, renews by ACME.
@@ -47,6 +54,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Try it on this machine: HTTPS for your app on localhost, no config needed
+    Dev(dev::DevArgs),
+    /// Run it with a config file, until TERM or INT
+    Run(run::RunArgs),
+    /// Load all that `run` would, and print every fault found
+    Check(CheckArgs),
+    /// Look at the config
+    #[command(subcommand)]
+    Config(ConfigVerb),
     /// Show how a running doorward is: listeners, certificates, the last reload
     Status(status::StatusArgs),
     /// Have a running doorward read its config again
@@ -55,15 +71,46 @@ enum Verb {
     Version,
 }
 
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Example:\n  doorward config show --config /etc/doorward/doorward.toml")]
+enum ConfigVerb {
+    /// Print the effective config: includes taken in, every default written, secrets masked
+    Show(ShowArgs),
+}
+
+/// Load all that `run` would (config, certificates, storage), start nothing, and print every fault found.
+///
+/// Each with file, line, key and remedy. Exits with 0 where all is well, with 1 where something that the config
+/// needs is not as it should be, and with 2 where the config itself has faults.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  doorward check --config /etc/doorward/doorward.toml")]
+struct CheckArgs {
+    /// The config file
+    #[arg(long, value_name = "FILE", default_value = CONFIG_FILE)]
+    config: PathBuf,
+    /// Everything found, as JSON on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+/// Print the effective config: includes taken in, every default written, secrets masked.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  doorward config show --config /etc/doorward/doorward.toml")]
+struct ShowArgs {
+    /// The config file
+    #[arg(long, value_name = "FILE", default_value = CONFIG_FILE)]
+    config: PathBuf,
+}
+
 /// Which daemon an admin verb talks to.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Daemon {
     /// The daemon's admin socket
     #[arg(long, value_name = "PATH", conflicts_with = "config")]
-    socket: Option<std::path::PathBuf>,
+    socket: Option<PathBuf>,
     /// The daemon's config file, which names the socket
     #[arg(long, value_name = "FILE")]
-    config: Option<std::path::PathBuf>,
+    config: Option<PathBuf>,
 }
 
 /// Runs one question to a daemon to its answer.

@@ -83,7 +83,7 @@ impl Ledger {
                 }
                 entry.stamp = stamp;
                 let due = match result {
-                    Ok(certificate) => entry.note_sound(&certificate, &self.table, path, now),
+                    Ok(certificate) => entry.note_sound(&certificate, &self.table, path, initial, now),
                     Err(error) => entry.note_error(&error, path, initial, now),
                 };
                 self.set_due(path, due);
@@ -117,7 +117,7 @@ impl Ledger {
         for (path, entry) in &mut self.entries {
             let (Some(candidate), Some(served)) = (&entry.candidate, &entry.served) else { continue };
             if decide(served, candidate, now.unix) == Verdict::Serve {
-                entry.serve(&self.table, path, now);
+                entry.serve(&self.table, path, false, now);
             }
         }
     }
@@ -134,7 +134,7 @@ impl Ledger {
             };
             return Err(ForceError::NotPending(id.clone(), why));
         }
-        entry.serve(&self.table, path, now);
+        entry.serve(&self.table, path, false, now);
         Ok(())
     }
 
@@ -237,7 +237,14 @@ impl Ledger {
 
 impl Entry {
     /// Returns when to look again.
-    fn note_sound(&mut self, certificate: &Certificate, table: &Table, path: &Path, now: Moment) -> Option<Instant> {
+    fn note_sound(
+        &mut self,
+        certificate: &Certificate,
+        table: &Table,
+        path: &Path,
+        initial: bool,
+        now: Moment,
+    ) -> Option<Instant> {
         let certificate = Arc::new(certificate.with_id(self.id.clone()));
         if let Some(served) = self.served.as_ref().filter(|served| served.serves_like(&certificate)) {
             (self.state, self.candidate, self.unsettled) = (State::Served, None, None);
@@ -255,7 +262,7 @@ impl Entry {
         self.unsettled = None;
         self.candidate = Some(certificate);
         match verdict {
-            Verdict::Serve => self.serve(table, path, now),
+            Verdict::Serve => self.serve(table, path, initial, now),
             Verdict::Wait(why) => {
                 if self.state != State::Pending(why.clone()) {
                     tracing::warn!(id = %self.id, path = %path.display(), "certificate kept pending: {why}");
@@ -287,11 +294,15 @@ impl Entry {
         due
     }
 
-    fn serve(&mut self, table: &Table, path: &Path, now: Moment) {
+    fn serve(&mut self, table: &Table, path: &Path, initial: bool, now: Moment) {
         let Some(certificate) = self.candidate.take() else { return };
-        let names = certificate.names().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-        let (id, until) = (&self.id, date(certificate.not_after()));
-        tracing::info!(%id, path = %path.display(), names, until, key = %certificate.key_kind(), "certificate served");
+        let id = &self.id;
+        // At a start there may be thousands, and one line tells of all.
+        if !initial {
+            let names = certificate.names().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            let (until, key) = (date(certificate.not_after()), certificate.key_kind());
+            tracing::info!(%id, path = %path.display(), names, until, %key, "certificate served");
+        }
         for warning in certificate.warnings(now.unix) {
             tracing::warn!(%id, path = %path.display(), "certificate: {warning}");
         }

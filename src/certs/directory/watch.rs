@@ -110,7 +110,12 @@ impl Watch {
         };
         watch.set_roots(roots);
         // Watched first, read then: what changes in between is heard of.
+        let began = Instant::now();
         watch.rescan(true);
+        let status = lock(&watch.ledger).status();
+        let served = status.iter().filter(|status| status.served.is_some()).count();
+        let (refused, milliseconds) = (status.len() - served, began.elapsed().as_millis());
+        tracing::info!(served, refused, milliseconds, "certificate folders loaded");
         watch
     }
 

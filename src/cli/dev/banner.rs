@@ -22,8 +22,6 @@ pub(super) struct Banner<'a> {
     pub(super) ca: &'a Path,
     /// Whether the CA was made just now.
     pub(super) ca_is_new: bool,
-    /// The admin socket.
-    pub(super) socket: &'a Path,
 }
 
 impl Banner<'_> {
@@ -68,12 +66,7 @@ impl Banner<'_> {
             "    {}settings, certificates, authorities, import {ca}\n",
             styled(Style::Dim, &format!("{:<21}", "Firefox"))
         );
-        let socket = quoted(&self.socket.display().to_string());
-        let _ = writeln!(
-            out,
-            "  {}",
-            styled(Style::Dim, &format!("Ctrl-C stops it; `doorward status --socket {socket}` tells how it is"))
-        );
+        let _ = writeln!(out, "  {}", styled(Style::Dim, "Requests are shown below; Ctrl-C stops."));
         for host in self.strangers() {
             let _ = writeln!(
                 out,
@@ -177,7 +170,6 @@ mod tests {
             demo,
             ca: Path::new("/home/ann/.local/share/doorward/ca.crt"),
             ca_is_new: true,
-            socket: Path::new("/home/ann/.local/share/doorward/dev-8443.sock"),
         }
     }
 

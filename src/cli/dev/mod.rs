@@ -9,18 +9,27 @@ mod place;
 mod plan;
 mod target;
 
+use std::io::IsTerminal as _;
 use std::net::{Ipv6Addr, TcpListener};
 use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
+use self::banner::Banner;
+use self::local_names::LocalNames;
 use self::plan::Plan;
 use self::target::Target;
-use super::logging::LogLevel;
-use crate::certs::{LocalCa, LocalCaError};
-use crate::config::{Config, HttpsPolicy, ListenerProtocol};
+use super::FAILED;
+use super::logging::{LogLevel, Logging};
+use super::output::{complain, say};
+use crate::app::{self, App, StartError};
+use crate::certs::{LocalCa, LocalCaError, Table};
+use crate::config::{Config, HttpsPolicy, ListenerProtocol, Log};
 use crate::demo::{self, Demo};
 use crate::net::{BindError, bind_tcp};
+use crate::storage::MemoryStorage;
 
 /// The CA's certificate, beside its key, as [`LocalCa`] names it.
 const CA_FILE: &str = "ca.crt";
@@ -64,6 +73,52 @@ enum Https {
     Off,
 }
 
+pub(super) fn run(args: &DevArgs) -> ExitCode {
+    match start(args) {
+        Ok(code) => code,
+        Err(error) => {
+            complain(error);
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn start(args: &DevArgs) -> Result<ExitCode, DevError> {
+    let Prepared { config, ca, ca_is_new, demo } = prepare(args)?;
+    // On a terminal the banner tells what the first lines would.
+    let quiet = Log { level: tracing::Level::WARN, ..Log::default() };
+    let logging = Logging::start(if std::io::stderr().is_terminal() { &quiet } else { &config.log }, args.log_level);
+    let log = config.log.clone();
+
+    let ca_path = ca.certificate_path().to_owned();
+    let table = Arc::new(Table::new());
+    let names = LocalNames::new(ca, Arc::clone(&table), &config)?;
+    let routes = config.routes.clone();
+    let options = app::Options {
+        table,
+        on_demand: Some(Arc::new(names)),
+        // Nothing but the CA is kept.
+        storage: Some(Arc::new(MemoryStorage::new())),
+        readable_log: logging.is_readable(),
+        ..app::Options::default()
+    };
+    let app = App::start(config, options)?;
+    let port = |wanted| {
+        app.listening().into_iter().find(|(_, _, protocol)| *protocol == wanted).map_or(0, |(_, bound, _)| bound.port())
+    };
+    let banner = Banner {
+        https_port: port(ListenerProtocol::Https),
+        http_port: port(ListenerProtocol::Http),
+        routes: routes.iter().map(|route| &**route).collect(),
+        demo: demo.is_some(),
+        ca: &ca_path,
+        ca_is_new,
+    };
+    say(banner.render());
+    logging.apply(&log);
+    Ok(app.run_until_stopped())
+}
+
 /// Everything that is needed to start, checked.
 #[derive(Debug)]
 struct Prepared {
@@ -83,10 +138,14 @@ enum DevError {
     Plan(#[from] plan::PlanError),
     #[error(transparent)]
     Ca(#[from] LocalCaError),
-    #[error("{error}; {option} sets another port")]
+    #[error("{error} ({option} sets it)")]
     Port { error: BindError, option: &'static str },
     #[error("the demo app cannot start: {0}")]
     Demo(std::io::Error),
+    #[error(transparent)]
+    Names(#[from] local_names::LocalNameError),
+    #[error(transparent)]
+    Start(#[from] StartError),
 }
 
 fn prepare(args: &DevArgs) -> Result<Prepared, DevError> {

@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::target::Target;
 use crate::config::{
-    Admin, BackendAddress, Config, HttpsPolicy, Listener, ListenerProtocol, Route, RouteHost, Storage, TlsOptions,
+    BackendAddress, Config, HttpsPolicy, Listener, ListenerProtocol, Route, RouteHost, Storage, TlsOptions,
 };
 
 /// How long Ctrl-C waits for what is under way. A development server's WebSocket never ends by itself.
@@ -57,7 +57,6 @@ impl Plan<'_> {
             listeners: self.listeners(),
             routes: self.routes()?,
             storage: Storage::File { path: self.folder.join("state") },
-            admin: Admin { socket: self.socket() },
             ..Config::default()
         };
         config.timeouts.drain = DRAIN;
@@ -104,12 +103,6 @@ impl Plan<'_> {
                 Ok(Arc::new(route))
             })
             .collect()
-    }
-
-    /// One a port, so that two `dev`s side by side have one each.
-    fn socket(&self) -> PathBuf {
-        let name = if self.https_port == 0 { std::process::id().to_string() } else { self.https_port.to_string() };
-        self.folder.join(format!("dev-{name}.sock"))
     }
 }
 
@@ -177,7 +170,6 @@ mod tests {
     #[test]
     fn all_that_is_kept_is_in_the_folder() {
         let config = plan(&[]).config().expect("sound");
-        assert_eq!(config.admin.socket, Path::new("/data/dev-8443.sock"));
         assert_eq!(config.storage, Storage::File { path: "/data/state".into() });
         assert_eq!(config.limits, crate::config::Limits::default());
         assert!(config.watched.is_empty() && config.acme.is_none() && config.metrics.is_none());

@@ -40,6 +40,7 @@ pub enum LogLevel {
 pub struct Logging {
     threshold: Threshold,
     chosen: Option<Level>,
+    readable: bool,
     sink: Arc<Sink>,
 }
 
@@ -71,7 +72,13 @@ impl Logging {
         // Only a second call in one process could fail, and `main` makes one.
         let _ = tracing::subscriber::set_global_default(subscriber);
         std::panic::set_hook(Box::new(log_panic));
-        Self { threshold, chosen, sink }
+        Self { threshold, chosen, readable: !json, sink }
+    }
+
+    /// Whether lines are for people, not JSON.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        self.readable
     }
 
     /// Takes over the level of a reloaded config, unless the command line chose one. The format stays.
