@@ -22,7 +22,7 @@ use super::page::Page;
 use super::{Proxy, Settings};
 use crate::backend::{Exchange, RequestBodyError};
 use crate::drain::Watch;
-use crate::http1::{Framing, RequestHead, ResponseHead, declared_length, request_framing};
+use crate::http1::{Framing, HeadError, RequestHead, ResponseHead, declared_length, request_framing};
 use crate::net::{Deadline, Transport};
 
 /// What a client may send on one stream before the app has taken it.
@@ -161,7 +161,7 @@ async fn stream(proxy: &Rc<Proxy>, client: &Client, request: http::Request<RecvS
     let mut response = ResponseHead::default();
     let respond = RefCell::new(respond);
     let taken = Rc::new(Cell::new(0));
-    let result = match read_head(&parts, &recv, &mut head) {
+    let result = match read_head(&parts, &recv, settings.limits.header_count, &mut head) {
         Err(failure) => Err(failure),
         Ok(framing) => {
             let most = settings.limits.request_body_bytes.unwrap_or(u64::MAX);
@@ -190,7 +190,15 @@ async fn stream(proxy: &Rc<Proxy>, client: &Client, request: http::Request<RecvS
 }
 
 /// Puts a stream's head in the form that all doors share (RFC 9113 §8.2, §8.3).
-fn read_head(parts: &request::Parts, recv: &RecvStream, head: &mut RequestHead) -> Result<Framing, Failure> {
+fn read_head(
+    parts: &request::Parts,
+    recv: &RecvStream,
+    most: usize,
+    head: &mut RequestHead,
+) -> Result<Framing, Failure> {
+    if parts.headers.len() > most {
+        return Err(HeadError::TooManyFields.into());
+    }
     let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     head.begin(parts.method.clone(), target.as_bytes());
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
