@@ -120,7 +120,8 @@ impl State {
                 tracing::error!(
                     outcome = label,
                     faults = faults.join("\n"),
-                    "reload failed: the old config stays in force"
+                    in_force = "the old config",
+                    "reload failed"
                 );
             }
         }

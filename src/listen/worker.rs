@@ -175,8 +175,12 @@ impl Life {
                         Some(Order::Drain(within, done)) => {
                             self.sockets.clear();
                             accepting.finish().await;
-                            // Who asked may have stopped waiting.
-                            let _ = done.send(context.drain.drain(within).await);
+                            tokio::select! {
+                                // Who asked may have stopped waiting.
+                                all = context.drain.drain(within) => drop(done.send(all)),
+                                // The handle is gone: what is still under way is cut.
+                                None = self.inbox.recv() => return,
+                            }
                         }
                     },
                     Some(ended) = accepting.tasks.join_next() => rethrow(ended),
