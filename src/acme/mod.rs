@@ -1,1 +1,63 @@
 //! ACME (RFC 8555): who needs a certificate, when, and how one is got. Floor 5.
+//!
+//! The [`Manager`] has a task for each certificate that is wanted. A task works out when its certificate is
+//! due (`renewal`), waits, takes the lock in storage, looks again whether there still is something to do, and
+//! orders (`issuer`). The result goes to the storage and nowhere else: `certs::Stored` serves it from there,
+//! on this node and on every other. What fails is kept (`backoff`) and tried again ever more seldom.
+
+mod account;
+mod backoff;
+mod certificate;
+mod clock;
+mod error;
+mod http01;
+mod issuer;
+mod manager;
+mod plan;
+mod record;
+mod renewal;
+mod session;
+mod solver;
+mod status;
+
+pub use backoff::Pace;
+pub use clock::{Clock, ClockHand};
+pub use error::AcmeError;
+pub use http01::Http01;
+pub use manager::{Manager, Services, Wanted};
+pub use renewal::{Validity, Window};
+pub use solver::Solver;
+pub use status::{State, Status};
+
+use crate::config::CertificateId;
+use crate::names::Hostname;
+
+/// What the certificate for these names is called, in whatever order they are: `cert-` and a short hash.
+#[must_use]
+pub fn certificate_id(names: &[Hostname]) -> CertificateId {
+    let mut names: Vec<_> = names.iter().map(Hostname::as_str).collect();
+    names.sort_unstable();
+    names.dedup();
+    CertificateId::new(format!("cert-{}", short_hash(names)))
+}
+
+/// 48 bits of SHA-256 over the parts, in hex.
+fn short_hash<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
+    let joined = parts.into_iter().collect::<Vec<_>>().join("\n");
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, joined.as_bytes());
+    hash.as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_called_the_same_whatever_the_order_of_its_names() {
+        let names = |list: &[&str]| list.iter().map(|n| n.parse().expect("a name")).collect::<Vec<Hostname>>();
+        let id = certificate_id(&names(&["a.test", "b.test"]));
+        assert_eq!(id, certificate_id(&names(&["b.test", "a.test", "b.test"])));
+        assert_ne!(id, certificate_id(&names(&["a.test"])));
+        assert!(id.as_str().starts_with("cert-") && id.as_str().len() == 17, "{id}");
+    }
+}

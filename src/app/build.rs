@@ -49,10 +49,8 @@ pub(super) fn start(config: Config, options: Options) -> Result<App, StartError>
     let registry = metrics.registry();
     let (drain, watch) = drain::channel();
     let challenges = Arc::new(Challenges::new());
-    let certificates = {
-        let _runtime = runtime.enter();
-        certificates::Sources::start(&runtime, &config, &options, Arc::clone(&challenges), &registry, &watch)?
-    };
+    let certificates =
+        certificates::Sources::start(&runtime, &config, &options, Arc::clone(&challenges), &registry, &watch)?;
     registry.register(Box::new(expiry::Expiry::new(Arc::clone(&options.table))?))?;
     let dropped = IntCounter::new("doorward_access_log_dropped_total", "Access log lines that were not written.")?;
     let restarts = IntCounter::new("doorward_worker_restarts_total", "Workers that panicked and were started again.")?;

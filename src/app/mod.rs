@@ -34,6 +34,9 @@ use crate::route::Conflict;
 use crate::storage::{Storage, StorageError};
 use crate::tls::Tickets;
 
+/// Hears of the `[log]` of each config that is put in force.
+pub type LogHook = Box<dyn Fn(&Log) + Send>;
+
 /// What a config does not say.
 #[derive(Default)]
 pub struct Options {
@@ -47,8 +50,8 @@ pub struct Options {
     pub config_file: Option<PathBuf>,
     /// Whether log lines are for people rather than for programs.
     pub readable_log: bool,
-    /// Called with `[log]` of each config that is put in force.
-    pub on_log_change: Option<Box<dyn Fn(&Log) + Send>>,
+    /// Who hears of changes to `[log]`.
+    pub on_log_change: Option<LogHook>,
 }
 
 /// A running doorward.
@@ -91,6 +94,9 @@ pub enum StartError {
     /// The storage cannot be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The storage is needed and not there.
+    #[error(transparent)]
+    NotDurable(#[from] certificates::NotDurable),
     /// Two routes take the same requests.
     #[error(transparent)]
     Routes(#[from] Conflict),

@@ -61,6 +61,7 @@ impl State {
     }
 
     fn prepare(&self, mut config: Config) -> Result<Prepared, StartError> {
+        self.certificates.check(&config)?;
         // These are fixed for the process's life; `changes` tells.
         config.workers = self.config.workers;
         let (mut listeners, mut kept, mut opened) = (Vec::new(), Vec::new(), Vec::new());
@@ -85,7 +86,7 @@ impl State {
     async fn swap(&mut self, prepared: Prepared) {
         let Prepared { config, settings, listeners, kept, opened } = prepared;
         // Certificates first: a new route's first handshake finds its own.
-        self.certificates.update(&config, &self.options).await;
+        self.certificates.update(&config).await;
         self.shared.settings.store(Arc::new(settings));
         kept.into_iter().for_each(|(listener, settings)| listener.set(settings));
         for (listener, sockets) in opened {

@@ -3,7 +3,8 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::State;
-use crate::admin::view::{CertificateState, CertificateView, ListenerView, StatusView};
+use crate::acme;
+use crate::admin::view::{AcmeState, AcmeView, CertificateState, CertificateView, ListenerView, StatusView};
 use crate::certs::{Certificate, Warning, directory, unix_now};
 use crate::config::ListenerProtocol;
 
@@ -24,7 +25,7 @@ pub(super) fn view(state: &State) -> StatusView {
         routes: state.config.routes.len(),
         connections: state.workers.iter().map(crate::listen::Worker::connections).sum(),
         certificates: certificates(state),
-        acme: Vec::new(),
+        acme: state.certificates.acme().into_iter().map(acme_view).collect(),
     }
 }
 
@@ -87,5 +88,23 @@ fn served(certificate: &Certificate, now: i64, source: String) -> CertificateVie
         state: if warnings.is_empty() { CertificateState::Served } else { CertificateState::Warning },
         source,
         message: (!warnings.is_empty()).then(|| warnings.join("; ")),
+    }
+}
+
+fn acme_view(status: acme::Status) -> AcmeView {
+    let unix = |seconds: Option<u64>| seconds.and_then(|seconds| i64::try_from(seconds).ok());
+    AcmeView {
+        id: status.id,
+        names: status.names,
+        issuer: status.issuer.unwrap_or_default(),
+        state: match status.state {
+            acme::State::Failing | acme::State::Disabled => AcmeState::Failing,
+            acme::State::Starting | acme::State::Waiting => AcmeState::Waiting,
+            acme::State::Ordering => AcmeState::Ordering,
+            acme::State::Valid | acme::State::Covered => AcmeState::Issued,
+        },
+        next: unix(status.next_attempt.or(status.renew_at)),
+        failures: status.failures,
+        message: status.last_error,
     }
 }

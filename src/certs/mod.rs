@@ -8,10 +8,13 @@ mod certificate;
 mod chain;
 mod challenges;
 mod error;
+mod key_kind;
 mod local_ca;
+mod local_issuer;
 mod on_demand;
 mod pem;
 mod resolver;
+mod stored;
 mod table;
 
 pub mod directory;
@@ -19,14 +22,17 @@ pub mod directory;
 pub(crate) mod testing;
 
 pub(crate) use certificate::provider;
-pub use certificate::{Certificate, KeyKind, SignatureScheme, Warning};
+pub use certificate::{Certificate, SignatureScheme, Warning};
 pub use challenges::Challenges;
 pub use directory::{Directory, DirectoryHandle};
 pub use error::CertificateError;
+pub use key_kind::KeyKind;
 pub use local_ca::{LocalCa, LocalCaError, MAX_LEAF_DAYS, PemPair};
+pub use local_issuer::{LocalIssuer, LocalIssuerError, is_dev_name};
 pub use on_demand::{BoxFuture, OnDemand, OnDemandError};
 pub use pem::{PemPart, PemParts};
 pub use resolver::Chosen;
+pub use stored::{Stored, Unusable};
 pub use table::{Ask, Choice, Table};
 
 /// Bytes in lower-case hex.

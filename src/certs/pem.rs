@@ -119,7 +119,6 @@ fn pkcs12_command(file: &str, role: Role) -> String {
 }
 
 /// The command that makes a combined PEM file of the PKCS#12 file `from`.
-#[allow(dead_code)]
 pub(super) fn pkcs12_to(from: &str, to: &str) -> String {
     format!("openssl pkcs12 -nodes -in {} -out {}", quoted(from), quoted(to))
 }

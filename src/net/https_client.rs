@@ -166,7 +166,7 @@ impl HttpsClient {
 
     async fn connect(&self, host: &str, port: u16) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
         let name = ServerName::try_from(host.to_owned()).map_err(std::io::Error::other)?;
-        let stream = TcpStream::connect((host, port)).await?;
+        let stream = connect_to_any(host, port, self.timeouts.connect).await?;
         stream.set_nodelay(true)?;
         self.tls.connect(name, stream).await
     }
@@ -176,6 +176,21 @@ impl std::fmt::Debug for HttpsClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("HttpsClient").field("timeouts", &self.timeouts).finish_non_exhaustive()
     }
+}
+
+/// Tries each address in turn, none for so long that the others are left without time.
+async fn connect_to_any(host: &str, port: u16, within: Duration) -> std::io::Result<TcpStream> {
+    let addresses: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
+    let share = within / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+    let mut failed = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
+    for address in addresses {
+        match tokio::time::timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => failed = error,
+            Err(_) => failed = std::io::Error::new(std::io::ErrorKind::TimedOut, format!("{address} does not answer")),
+        }
+    }
+    Err(failed)
 }
 
 /// The request as it goes on the wire: path and query alone, and a Host (RFC 9112 §3.2.1).

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::SystemTime;
 
@@ -14,7 +13,7 @@ use tokio::time::Instant;
 
 use super::asked::Asked;
 use super::client::Client;
-use super::{Proxy, Settings};
+use super::{Proxy, Snapshot};
 use crate::backend::BackendAddress;
 use crate::config;
 use crate::http1::RequestHead;
@@ -44,7 +43,7 @@ pub struct AccessSink {
 pub(super) struct Record {
     pub(super) id: u64,
     pub(super) started: Instant,
-    pub(super) route: Option<(Rc<Arc<Settings>>, usize)>,
+    pub(super) route: Option<(Rc<Snapshot>, usize)>,
     pub(super) endpoint: Option<BackendAddress>,
     pub(super) host: Option<String>,
     pub(super) status: u16,

@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -15,7 +14,7 @@ use super::client::Client;
 use super::failure::Failure;
 use super::headers;
 use super::page::Page;
-use super::{Proxy, Settings};
+use super::{Proxy, Settings, Snapshot};
 use crate::backend::{BackendAddress, Connection, Exchange, RequestBodyError};
 use crate::http1::{Framing, RequestHead, ResponseHead};
 use crate::net::Deadline;
@@ -50,7 +49,7 @@ pub(super) enum Answer<B> {
 /// `interim` is called with each 1xx head. What was found out on the way is put in `record`.
 pub(super) async fn forward<B>(
     proxy: &Proxy,
-    settings: &Rc<Arc<Settings>>,
+    settings: &Rc<Snapshot>,
     request: Request<'_, B>,
     response: &mut ResponseHead,
     record: &mut Record,

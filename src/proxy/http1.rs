@@ -332,6 +332,7 @@ fn write_head(out: &mut Vec<u8>, response: &ResponseHead, kind: Kind, framing: F
 }
 
 /// Passes the change of protocol on, then whatever is said in it.
+#[expect(clippy::await_holding_refcell_ref, reason = "the body and the exchange, which shared it, are gone")]
 async fn tunnel<IO: Transport>(
     proxy: &Proxy,
     wire: &Rc<RefCell<Wire<IO>>>,
@@ -342,7 +343,6 @@ async fn tunnel<IO: Transport>(
 ) -> Next {
     let idle = proxy.settings().timeouts.tunnel_idle;
     record.status = 101;
-    #[expect(clippy::await_holding_refcell_ref, reason = "the body and the exchange, which shared it, are gone")]
     let mut wire = wire.borrow_mut();
     let out = wire.outbox.text();
     headers::write_answer(out, response);

@@ -115,12 +115,16 @@ impl Acceptor {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        match Hello::read(&mut io).await {
-            Ok(hello) => self.finish(io, hello, local).await,
-            Err(HelloError::PlainHttp) => Err(AcceptError::PlainHttp(io)),
-            Err(HelloError::Malformed(why)) => Err(AcceptError::Malformed(why)),
-            Err(HelloError::Closed) => Err(AcceptError::Closed),
-        }
+        // On the heap: it takes 7 KiB, which a connection would hold for all of its life.
+        Box::pin(async move {
+            match Hello::read(&mut io).await {
+                Ok(hello) => self.finish(io, hello, local).await,
+                Err(HelloError::PlainHttp) => Err(AcceptError::PlainHttp(io)),
+                Err(HelloError::Malformed(why)) => Err(AcceptError::Malformed(why)),
+                Err(HelloError::Closed) => Err(AcceptError::Closed),
+            }
+        })
+        .await
     }
 
     /// Finishes the handshake that `hello` began.

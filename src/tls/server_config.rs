@@ -29,6 +29,8 @@ pub(super) fn base(options: &TlsOptions, tickets: Arc<dyn ProducesTickets>) -> R
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(NotChosen));
     config.alpn_protocols = if options.http2 { vec![H2.to_vec(), HTTP1.to_vec()] } else { vec![HTTP1.to_vec()] };
+    // The order is ours: AES-256-GCM, AES-128-GCM, ChaCha20-Poly1305. All are sound, but scanners look for it.
+    config.ignore_client_order = true;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = tickets;
     // Early data can be replayed (RFC 8446 §8), and an app behind a proxy can't tell it from the rest.

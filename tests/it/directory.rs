@@ -146,7 +146,9 @@ fn what_is_refused_is_named_with_its_remedy_and_blocks_nobody() {
     let stranger = TestCa::new().leaf(&[HOST]).issue().key_pem;
     let (key, certificate) = (leaf.key_pem.as_bytes(), leaf.full_chain().into_bytes());
     let half = &certificate[..certificate.len() / 4];
-    let cases: &[(&str, &[u8], &[u8], &[&str])] = &[
+    /// Id, key, certificate, and what the message has to say.
+    type Case<'a> = (&'a str, &'a [u8], &'a [u8], &'a [&'a str]);
+    let cases: &[Case<'_>] = &[
         ("aes", &aes, &certificate, &["ssl.key", "passphrase", "openssl"]),
         ("legacy", &legacy, &certificate, &["ssl.key", "passphrase", "openssl"]),
         ("der-key", &der_key, &certificate, &["ssl.key", "DER", "openssl"]),

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use crate::support::{Answer, Doorward, Origin, RawH2, Setup, Tls, cut, nobody, within};
+use crate::support::{Answer, Doorward, Origin, RawH2, Setup, Tls, ca, cut, nobody, within};
 
 const HOST: &str = "app.example.test";
 
@@ -23,15 +23,15 @@ fn unknown_host_refused_backend_and_late_backend() {
     });
     let door = Setup::new()
         .section("[timeouts]\nfirst_byte = \"300ms\"")
-        .host("refused.example.test", nobody())
-        .host("late.example.test", silent.address)
-        .https("default_certificate = \"late.example.test\"")
+        .certificate("all", &ca().leaf(&["*.example.test"]).issue())
+        .route(&format!("hosts = [\"refused.example.test\"]\nbackend = \"{}\"", nobody()))
+        .route(&format!("hosts = [\"late.example.test\"]\nbackend = \"{}\"", silent.address))
         .start();
     for (host, status) in [("refused", 502), ("late", 504), ("nowhere", 404)] {
         for protocol in ["--http1.1", "--http2"] {
             let path = format!("/{host}{protocol}");
             let url = format!("https://{host}.example.test{path}");
-            let answer = door.curl(&url).args(&[protocol, "--insecure"]).run();
+            let answer = door.curl(&url).args(&[protocol]).run();
             assert_eq!(answer.status, status, "{host} {protocol}: {answer:?}");
             check_id(&door, &answer, &path);
         }
@@ -166,7 +166,7 @@ fn a_flood_of_resets_is_sent_away() {
 fn one_backend_of_two_is_enough() {
     let origin = Origin::echo();
     let door = Setup::new()
-        .certificate("app", &crate::support::ca().leaf(&[HOST]).issue())
+        .certificate("app", &ca().leaf(&[HOST]).issue())
         .route(&format!("hosts = [\"{HOST}\"]\nbackend = [\"{}\", \"{}\"]", nobody(), origin.address))
         .start();
     for _ in 0..6 {

@@ -129,7 +129,7 @@ fn plain_http_says_http() {
 
 #[test]
 fn forwarded_on_request_and_host_rewritten_on_request() {
-    let keys = "forwarded = true\nrewrite_host = \"inner.example.test\"";
+    let keys = "forwarded = true\nhost = \"inner.example.test\"";
     let door = Setup::new().host_with("app.example.test", Origin::echo().address, keys).start();
     let answer = door.curl("https://app.example.test/").header("Forwarded: for=9.9.9.9").run();
     let forwarded = answer.seen("forwarded").expect("Forwarded (RFC 7239)").to_ascii_lowercase();

@@ -54,7 +54,7 @@ fn the_access_log_tells_the_whole_request() {
         assert_eq!(line["backend"], origin.address.to_string(), "{line}");
         assert!(line["route"].as_str().is_some_and(|route| route.contains("app.example.test")), "{line}");
         assert!(line["protocol"].as_str().is_some_and(|protocol| protocol.contains(version)), "{line}");
-        assert!(line["tls_version"].as_str().is_some_and(|tls| tls.contains("1.3")), "{line}");
+        assert!(line["tls"].as_str().is_some_and(|tls| tls.contains("1.3")), "{line}");
         assert!(line["request_id"].as_str().is_some_and(|id| id.len() >= 8), "{line}");
         let text = line.to_string();
         assert!(text.contains("bytes") && text.contains("duration"), "{line}");

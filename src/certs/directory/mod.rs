@@ -1,16 +1,36 @@
 //! Watched folders of certificates: what operators, certbot or Kubernetes put there is served.
+//!
+//! Each certificate is judged alone, and what was served goes on being served until something better is there:
+//! files that are copied piece by piece are given time to settle, a certificate that would make things worse
+//! waits, a folder that vanishes is withdrawn only after it stays gone.
+
+mod ids;
+mod layouts;
+mod ledger;
+mod watch;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex};
 
+use tokio::sync::oneshot;
+
+use self::layouts::Found;
+use self::ledger::Ledger;
+use self::watch::{Message, Watch};
 use super::{Certificate, CertificateError, Table};
 use crate::config::CertificateId;
 
 /// The watched folders. [`Directory::start`] is the only way in.
+#[derive(Debug)]
 pub struct Directory;
 
 /// Holds the watch; dropping it ends the watch, and what was served stays in the table.
-pub struct DirectoryHandle {}
+#[derive(Debug)]
+pub struct DirectoryHandle {
+    ledger: Arc<Mutex<Ledger>>,
+    outbox: Sender<Message>,
+}
 
 /// What became of one certificate of the folders.
 #[derive(Clone, Debug)]
@@ -52,8 +72,14 @@ impl Directory {
     /// the first load is complete: about a second for 10,000 certificates.
     #[must_use]
     pub fn start(directories: Vec<PathBuf>, table: Arc<Table>) -> DirectoryHandle {
-        let _ = (directories, table);
-        DirectoryHandle {}
+        let ledger = Arc::new(Mutex::new(Ledger::new(table, directories.clone())));
+        let (outbox, inbox) = mpsc::channel();
+        let watch = Watch::start(Arc::clone(&ledger), directories, (outbox.clone(), inbox));
+        let thread = std::thread::Builder::new().name("certificates".to_owned());
+        if let Err(error) = thread.spawn(move || watch.run()) {
+            tracing::error!(%error, "no thread for the certificate folders: changes in them are not seen");
+        }
+        DirectoryHandle { ledger, outbox }
     }
 }
 
@@ -61,7 +87,7 @@ impl DirectoryHandle {
     /// The state of every certificate in the folders, by path.
     #[must_use]
     pub fn status(&self) -> Vec<Status> {
-        Vec::new()
+        watch::lock(&self.ledger).status()
     }
 
     /// Serves what is pending for `id`, whatever speaks against it.
@@ -69,19 +95,53 @@ impl DirectoryHandle {
     /// # Errors
     /// [`ForceError`].
     pub fn force(&self, id: &CertificateId) -> Result<(), ForceError> {
-        Err(ForceError::Unknown(id.clone()))
+        watch::lock(&self.ledger).force(id, watch::moment())
     }
 
     /// Watches these folders from now on. Certificates of folders that are no longer named are withdrawn at once.
     /// Returns when all that is in the new ones is loaded.
     pub async fn update(&self, directories: Vec<PathBuf>) {
-        let _ = directories;
+        self.ask(|done| Message::Update(directories, done)).await;
+    }
+
+    /// Compares all files with what was read, without waiting for an event. Returns when that is done.
+    pub async fn rescan(&self) {
+        self.ask(Message::Rescan).await;
+    }
+
+    async fn ask(&self, message: impl FnOnce(oneshot::Sender<()>) -> Message) {
+        let (done, answer) = oneshot::channel();
+        if self.outbox.send(message(done)).is_ok() {
+            // The thread ends only with this handle.
+            let _ = answer.await;
+        }
+    }
+}
+
+impl Drop for DirectoryHandle {
+    fn drop(&mut self) {
+        // The thread is gone where nobody hears.
+        let _ = self.outbox.send(Message::Stop);
     }
 }
 
 /// Reads all certificates in `directory` and below, by path: for `doorward check`.
 #[must_use]
 pub fn examine(directory: &Path) -> Vec<(PathBuf, Result<Certificate, CertificateError>)> {
-    let _ = directory;
-    Vec::new()
+    let scan = layouts::scan(directory);
+    let unreadable = scan.unreadable.into_iter().map(|(path, error)| {
+        let file = path.display().to_string();
+        (path, Err(CertificateError::Read { file, reason: error.to_string() }))
+    });
+    let read = watch::read_all(&scan.sources);
+    let read = scan.sources.into_iter().zip(read).filter_map(|(source, found)| match found {
+        Found::Gone | Found::Read { stray: true, .. } => None,
+        Found::Read { result, .. } => Some((source.path, result.map(|certificate| *certificate))),
+    });
+    let mut all: Vec<_> = read.chain(unreadable).collect();
+    all.sort_by(|(a, _), (b, _)| a.cmp(b));
+    all
 }
+
+#[cfg(test)]
+mod tests;

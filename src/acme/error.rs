@@ -1,0 +1,126 @@
+//! [`AcmeError`]: why there is no certificate yet, in words for who runs doorward.
+
+use std::time::SystemTime;
+
+use crate::certs::CertificateError;
+use crate::net::HttpsClientError;
+use crate::storage::StorageError;
+
+/// Why an order failed.
+#[derive(Debug, thiserror::Error)]
+pub enum AcmeError {
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The CA cannot be reached.
+    #[error("the CA cannot be reached: {0}")]
+    Unreachable(HttpsClientError),
+    /// The CA's answer is an error of its own, not one of ACME: overload, maintenance, a wrong URL.
+    #[error("the CA answered with status {status} and no explanation; is {directory} its directory URL?")]
+    Unavailable {
+        /// The HTTP status.
+        status: u16,
+        /// The directory URL.
+        directory: String,
+        /// When to come back.
+        retry_after: Option<SystemTime>,
+    },
+    /// The CA said no (RFC 8555 §6.7).
+    #[error("the CA refused: {detail} ({kind})")]
+    Refused {
+        /// The type of the problem, without `urn:ietf:params:acme:error:`.
+        kind: String,
+        /// What the CA said.
+        detail: String,
+        /// The HTTP status.
+        status: u16,
+        /// When to come back.
+        retry_after: Option<SystemTime>,
+    },
+    /// The CA could not convince itself that a name is ours.
+    #[error("the CA could not validate {name}: {detail} ({kind}); the name has to lead to this doorward on port 80")]
+    NotValidated {
+        /// The name.
+        name: String,
+        /// The type of the problem, without `urn:ietf:params:acme:error:`.
+        kind: String,
+        /// What the CA said.
+        detail: String,
+    },
+    /// No challenge that doorward can solve.
+    #[error("the CA offers no http-01 challenge for {0}")]
+    NoChallenge(String),
+    /// The order ended without a certificate and without an explanation.
+    #[error("the order ended as {0} without an explanation")]
+    Ended(&'static str),
+    /// The CA took too long.
+    #[error("the CA has not {0} within {1} s; the order goes on at the next attempt")]
+    TooSlow(&'static str, u64),
+    /// A profile that the CA does not have.
+    #[error("the CA has no profile {profile:?}; it has: {known}")]
+    Profile {
+        /// The profile in the config.
+        profile: String,
+        /// Those that the directory lists.
+        known: String,
+    },
+    /// The external account binding is not usable.
+    #[error("the eab hmac_key is not base64url: {0}")]
+    Eab(base64::DecodeError),
+    /// A key or a signing request could not be made.
+    #[error("the certificate's key or request cannot be made: {0}")]
+    Key(#[from] rcgen::Error),
+    /// What the CA issued cannot be served.
+    #[error("what the CA issued is unusable: {0}")]
+    Unusable(String),
+    /// Anything else that the protocol came up with.
+    #[error("the exchange with the CA failed: {0}")]
+    Protocol(String),
+}
+
+impl AcmeError {
+    /// When the CA wants to be asked again, where it said so.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<SystemTime> {
+        match self {
+            Self::Unavailable { retry_after, .. } | Self::Refused { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// Whether the order or account that was asked for is gone, so that a new one has to be made.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self, Self::Refused { status, kind, .. }
+            if matches!(status, 404 | 410) || kind == "malformed" || kind == "unauthorized")
+    }
+
+    /// Whether the CA will give the same answer to the same request for ever.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self, Self::Refused { kind, status, .. }
+            if (400..500).contains(status) && *status != 429
+                && !matches!(kind.as_str(), "orderNotReady" | "rateLimited" | "badNonce" | "accountDoesNotExist"))
+    }
+
+    /// Whether the CA does not know the account.
+    pub(super) fn is_account_unknown(&self) -> bool {
+        matches!(self, Self::Refused { kind, .. } if kind == "accountDoesNotExist")
+    }
+
+    /// Whether the CA may have said no because of `replaces` (RFC 9773 §5).
+    pub(super) fn may_be_about_replaces(&self) -> bool {
+        match self {
+            Self::Refused { kind, status, .. } => {
+                (400..500).contains(status) && *status != 429 && kind != "rateLimited" && !self.is_account_unknown()
+            }
+            // instant-acme's words for a CA that ignores it.
+            Self::Protocol(_) => true,
+            _ => false,
+        }
+    }
+}
+
+impl From<CertificateError> for AcmeError {
+    fn from(error: CertificateError) -> Self {
+        Self::Unusable(error.to_string())
+    }
+}

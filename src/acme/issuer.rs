@@ -1,0 +1,370 @@
+//! One order, from the first request to the certificate in storage (RFC 8555 §7.4), resumed wherever an
+//! earlier attempt or process left it.
+//!
+//! The record `orders/ID.json` holds the order's URL and the certificate's key. It is written as soon as the
+//! order exists and deleted after the certificate is stored; while it is there no second order is made.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use instant_acme::{
+    AuthorizationStatus, CertificateIdentifier, ChallengeStatus, Identifier, NewOrder, Order, OrderStatus,
+};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+
+use super::certificate::{self, Meta};
+use super::clock::unix;
+use super::record::Record;
+use super::session::{self, Session, ask};
+use super::{AcmeError, Clock, Solver, account};
+use crate::config::{self, CertificateId, KeyType};
+use crate::names::Hostname;
+use crate::storage::{Storage, keys};
+
+/// How long one attempt waits for the CA to validate, and then to issue.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// The first and the longest pause between two looks at the order, where the CA names none.
+const LOOK: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+
+/// Gets certificates from one CA.
+pub(super) struct Issuer {
+    pub(super) acme: Arc<config::Acme>,
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) solver: Arc<dyn Solver>,
+    pub(super) clock: Clock,
+}
+
+/// How an order ended for now.
+enum Progress {
+    /// The chain, PEM.
+    Issued(String),
+    /// It can't be continued; a new one is needed.
+    Dead(AcmeError),
+}
+
+impl Issuer {
+    /// Gets a certificate for `names` and writes it to the storage under `id`. The caller holds the lock.
+    ///
+    /// # Errors
+    /// [`AcmeError`]. What can be continued is continued by the next call.
+    pub(super) async fn issue(
+        &self,
+        id: &CertificateId,
+        names: &[Hostname],
+        replaces: Option<CertificateIdentifier<'static>>,
+    ) -> Result<(), AcmeError> {
+        let session = account::open(&self.acme, &self.storage).await?;
+        match self.issue_with(&session, id, names, replaces.clone()).await {
+            Err(error) if error.is_account_unknown() => {
+                self.storage.delete(&keys::order(id)).await?;
+                account::forget(&self.acme, &self.storage, session.account.id()).await?;
+                let session = account::open(&self.acme, &self.storage).await?;
+                self.issue_with(&session, id, names, replaces).await
+            }
+            done => done,
+        }
+    }
+
+    async fn issue_with(
+        &self,
+        session: &Session,
+        id: &CertificateId,
+        names: &[Hostname],
+        replaces: Option<CertificateIdentifier<'static>>,
+    ) -> Result<(), AcmeError> {
+        if let Some((order, record)) = self.resume(session, id, names).await? {
+            tracing::info!(certificate = %id, order = record.order, "going on with the order");
+            match self.complete(session, order, &record, names).await? {
+                Progress::Issued(chain) => return self.keep(id, &chain, &record, names).await,
+                // What happened before this attempt is no reason for it to fail.
+                Progress::Dead(error) => {
+                    tracing::info!(certificate = %id, %error, "the earlier order came to nothing; making a new one");
+                    self.storage.delete(&keys::order(id)).await?;
+                }
+            }
+        }
+        let (order, record) = self.begin(session, id, names, replaces).await?;
+        match self.complete(session, order, &record, names).await? {
+            Progress::Issued(chain) => self.keep(id, &chain, &record, names).await,
+            Progress::Dead(error) => {
+                self.storage.delete(&keys::order(id)).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// The order that an earlier attempt left, where it is for the same thing and the CA still knows it.
+    async fn resume(
+        &self,
+        session: &Session,
+        id: &CertificateId,
+        names: &[Hostname],
+    ) -> Result<Option<(Order, Record)>, AcmeError> {
+        let Some(record) = Record::load(&*self.storage, &self.acme, id, names).await? else {
+            self.storage.delete(&keys::order(id)).await?;
+            return Ok(None);
+        };
+        match ask!(session.seen, session.account.order(record.order.clone())) {
+            Ok(order) => Ok(Some((order, record))),
+            Err(error) if error.is_gone() => {
+                self.storage.delete(&keys::order(id)).await?;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn begin(
+        &self,
+        session: &Session,
+        id: &CertificateId,
+        names: &[Hostname],
+        replaces: Option<CertificateIdentifier<'static>>,
+    ) -> Result<(Order, Record), AcmeError> {
+        let profile = self.profile(session)?;
+        let key = new_key(self.acme.key).await?;
+        let identifiers: Vec<_> = names.iter().map(identifier).collect();
+        let new = |replaces: Option<CertificateIdentifier<'static>>| {
+            let mut order = NewOrder::new(&identifiers);
+            if let Some(profile) = profile {
+                order = order.profile(profile);
+            }
+            if let Some(replaces) = replaces {
+                order = order.replaces(replaces);
+            }
+            order
+        };
+        let with = new(replaces.clone());
+        let order = match ask!(session.seen, session.account.new_order(&with)) {
+            // A certificate matters more than what it replaces.
+            Err(error) if replaces.is_some() && error.may_be_about_replaces() => {
+                tracing::info!(certificate = %id, %error, "the CA did not take the order with `replaces`; asking without");
+                let without = new(None);
+                ask!(session.seen, session.account.new_order(&without))?
+            }
+            order => order?,
+        };
+        let record = Record::new(&self.acme, order.url(), names, &key);
+        record.save(&*self.storage, id).await?;
+        Ok((order, record))
+    }
+
+    /// The profile in the config, where the CA has it; instant-acme would ask for any.
+    fn profile(&self, session: &Session) -> Result<Option<&str>, AcmeError> {
+        let Some(profile) = self.acme.issuer.profile.as_deref() else { return Ok(None) };
+        let known: Vec<_> = session.account.profiles().map(|p| p.name.to_owned()).collect();
+        if known.iter().any(|name| name == profile) {
+            return Ok(Some(profile));
+        }
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        Err(AcmeError::Profile { profile: profile.to_owned(), known })
+    }
+
+    /// Takes the order from wherever it stands to its end.
+    async fn complete(
+        &self,
+        session: &Session,
+        mut order: Order,
+        record: &Record,
+        names: &[Hostname],
+    ) -> Result<Progress, AcmeError> {
+        if order.state().status == OrderStatus::Pending {
+            let tokens = self.authorize(session, &mut order).await?;
+            let pending = |status| status == OrderStatus::Pending;
+            let left_pending = self.poll(session, &mut order, pending, "validated the names").await;
+            // Pebble validates three times, and others may look again: the answers stay until the order moved on.
+            if left_pending.is_ok() {
+                for token in &tokens {
+                    self.solver.clean_up(token).await;
+                }
+            }
+            left_pending?;
+        }
+        if order.state().status == OrderStatus::Ready {
+            let key = KeyPair::from_pem(&record.key)?;
+            let csr = signing_request(names, &key)?;
+            match ask!(session.seen, order.finalize_csr(&csr)) {
+                Err(error) if error.is_final() => return Ok(Progress::Dead(error)),
+                done => done?,
+            }
+        }
+        if order.state().status == OrderStatus::Processing {
+            let processing = |status| status == OrderStatus::Processing;
+            self.poll(session, &mut order, processing, "issued the certificate").await?;
+        }
+        match order.state().status {
+            OrderStatus::Valid => match ask!(session.seen, order.certificate())? {
+                Some(chain) => Ok(Progress::Issued(chain)),
+                None => Err(AcmeError::Ended("processing")),
+            },
+            OrderStatus::Invalid => Ok(Progress::Dead(self.why_invalid(session, &mut order).await)),
+            // Ready once more: finalizing was not taken; the next attempt does it again.
+            OrderStatus::Ready => Err(AcmeError::Ended("ready")),
+            OrderStatus::Processing => Err(AcmeError::Ended("processing")),
+            OrderStatus::Pending => Err(AcmeError::Ended("pending")),
+        }
+    }
+
+    /// Presents an answer for each name that is not proven yet, and tells the CA to look.
+    async fn authorize(&self, session: &Session, order: &mut Order) -> Result<Vec<String>, AcmeError> {
+        fetch_authorizations(session, order).await?;
+        let (mut tokens, mut refused) = (Vec::new(), Vec::new());
+        let mut authorizations = order.authorizations();
+        while let Some(authorization) = authorizations.next().await {
+            let mut authorization = authorization.map_err(|e| session.seen.explain(e))?;
+            if authorization.status != AuthorizationStatus::Pending {
+                continue;
+            }
+            let name = authorization.identifier().to_string();
+            let mut challenge = authorization
+                .challenge(self.solver.challenge_type())
+                .ok_or_else(|| AcmeError::NoChallenge(name.clone()))?;
+            self.solver.present(&challenge.token, challenge.key_authorization().as_str()).await?;
+            tokens.push(challenge.token.clone());
+            // One that is being looked at already, by an earlier process's word, needs no further word.
+            if challenge.status == ChallengeStatus::Pending
+                && let Err(error) = ask!(session.seen, challenge.set_ready())
+            {
+                refused.push((name, error));
+            }
+        }
+        for (name, error) in refused {
+            // It may have been settled meanwhile, by the earlier process's word.
+            if self.is_untouched(session, order, &name).await? {
+                return Err(error);
+            }
+        }
+        Ok(tokens)
+    }
+
+    /// Whether nobody has told the CA yet to validate this name.
+    async fn is_untouched(&self, session: &Session, order: &mut Order, name: &str) -> Result<bool, AcmeError> {
+        let mut authorizations = order.authorizations();
+        while let Some(Ok(mut authorization)) = authorizations.next().await {
+            if authorization.identifier().to_string() == name {
+                ask!(session.seen, async { authorization.refresh().await.map(drop) })?;
+                let ours = self.solver.challenge_type();
+                let mut challenges = authorization.challenges.iter().filter(|challenge| challenge.r#type == ours);
+                return Ok(authorization.status == AuthorizationStatus::Pending
+                    && challenges.all(|challenge| challenge.status == ChallengeStatus::Pending));
+            }
+        }
+        Ok(false)
+    }
+
+    /// Looks at the order until it has left the status that `waiting` names.
+    async fn poll(
+        &self,
+        session: &Session,
+        order: &mut Order,
+        waiting: impl Fn(OrderStatus) -> bool,
+        what: &'static str,
+    ) -> Result<(), AcmeError> {
+        let give_up = tokio::time::Instant::now() + PATIENCE;
+        let (mut pause, longest) = LOOK;
+        while waiting(order.state().status) {
+            let asked = session.seen.retry_after().and_then(|at| at.duration_since(SystemTime::now()).ok());
+            let next = tokio::time::Instant::now() + asked.map_or(pause, |asked| asked.max(LOOK.0));
+            if next > give_up {
+                return Err(AcmeError::TooSlow(what, PATIENCE.as_secs()));
+            }
+            tokio::time::sleep_until(next).await;
+            pause = (pause * 2).min(longest);
+            ask!(session.seen, async { order.refresh().await.map(drop) })?;
+        }
+        Ok(())
+    }
+
+    /// Why the order is invalid: the challenge that failed says it best.
+    async fn why_invalid(&self, session: &Session, order: &mut Order) -> AcmeError {
+        if fetch_authorizations(session, order).await.is_ok() {
+            let mut authorizations = order.authorizations();
+            while let Some(Ok(mut authorization)) = authorizations.next().await {
+                // What is cached is from before the validation.
+                if ask!(session.seen, async { authorization.refresh().await.map(drop) }).is_err() {
+                    continue;
+                }
+                if let Some(problem) = authorization.challenges.iter().find_map(|challenge| challenge.error.as_ref()) {
+                    return AcmeError::NotValidated {
+                        name: authorization.identifier().to_string(),
+                        kind: session::kind(problem),
+                        detail: session::detail(problem),
+                    };
+                }
+            }
+        }
+        match &order.state().error {
+            Some(problem) => session.seen.explain(instant_acme::Error::Api(problem.clone())),
+            None => AcmeError::Ended("invalid"),
+        }
+    }
+
+    /// Writes the certificate to the storage, once it is known to be good: from there the watch serves it.
+    async fn keep(
+        &self,
+        id: &CertificateId,
+        chain: &str,
+        record: &Record,
+        names: &[Hostname],
+    ) -> Result<(), AcmeError> {
+        let bundle = format!("{}\n{}\n", record.key.trim_end(), chain.trim_end());
+        let now = self.clock.now();
+        let usable = certificate::parse(id, bundle.as_bytes(), now).map_err(AcmeError::from).and_then(|issued| {
+            match names.iter().find(|name| !issued.covers(name.as_str())) {
+                Some(name) => Err(AcmeError::Unusable(format!("it is not valid for {name}"))),
+                None => Ok(()),
+            }
+        });
+        if let Err(error) = usable {
+            self.storage.delete(&keys::order(id)).await?;
+            return Err(error);
+        }
+        // The bundle last but for the record: a crash in between resumes the order and writes both again.
+        let meta = Meta {
+            issuer: self.acme.issuer.name.clone(),
+            directory: self.acme.issuer.directory.clone(),
+            profile: self.acme.issuer.profile.clone(),
+            issued: unix(now),
+            ari: None,
+        };
+        meta.save(&*self.storage, id).await?;
+        self.storage.write(&keys::certificate(id), bundle.as_bytes()).await?;
+        self.storage.delete(&keys::order(id)).await?;
+        Ok(())
+    }
+}
+
+/// Fetches what the CA wants proven; iterating over it then needs no network.
+async fn fetch_authorizations(session: &Session, order: &mut Order) -> Result<(), AcmeError> {
+    ask!(session.seen, async {
+        let mut authorizations = order.authorizations();
+        while let Some(authorization) = authorizations.next().await {
+            authorization?;
+        }
+        Ok(())
+    })
+}
+
+fn identifier(name: &Hostname) -> Identifier {
+    match name.ip() {
+        Some(ip) => Identifier::Ip(ip),
+        None => Identifier::Dns(name.to_string()),
+    }
+}
+
+fn signing_request(names: &[Hostname], key: &KeyPair) -> Result<Vec<u8>, rcgen::Error> {
+    let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    params.distinguished_name = DistinguishedName::new();
+    Ok(params.serialize_request(key)?.der().to_vec())
+}
+
+async fn new_key(kind: KeyType) -> Result<KeyPair, AcmeError> {
+    let algorithm = match kind {
+        KeyType::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
+        KeyType::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
+        KeyType::Rsa2048 => &rcgen::PKCS_RSA_SHA256,
+    };
+    // An RSA key takes a good part of a second.
+    let made = tokio::task::spawn_blocking(move || KeyPair::generate_for(algorithm)).await;
+    Ok(made.map_err(|e| AcmeError::Protocol(e.to_string()))??)
+}

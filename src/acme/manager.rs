@@ -1,0 +1,370 @@
+//! [`Manager`]: a task for each certificate that is wanted, so that one's failure never holds up another.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use prometheus::{IntCounterVec, Opts, Registry};
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::AbortHandle;
+
+use super::backoff::Failure;
+use super::certificate::Issued;
+use super::clock::unix;
+use super::issuer::Issuer;
+use super::plan::{self, Plan, Step};
+use super::{AcmeError, Clock, Http01, Pace, State, Status};
+use crate::certs::{Challenges, LocalIssuer, Table};
+use crate::config::{self, CertificateId};
+use crate::drain::Watch;
+use crate::names::{HostPattern, Hostname};
+use crate::storage::{Storage, StorageError, keys};
+
+/// Orders that are under way at once.
+const ORDERS: usize = 8;
+/// Certificates that are looked at in the storage at once.
+const LOOKS: usize = 16;
+/// Questions for a renewal window at once: apart from the orders, which must never wait for them.
+const ASKS: usize = 4;
+
+/// A certificate that a route wants from ACME.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// What it is called in storage and in the table; [`super::certificate_id`] makes one.
+    pub id: CertificateId,
+    /// Its names: at least one, no wildcard.
+    pub names: Vec<Hostname>,
+    /// Whether one of the local CA is served until the first one is there.
+    pub self_signed_meanwhile: bool,
+}
+
+impl Wanted {
+    /// Its names sorted, so that another order in the config is no change.
+    fn in_order(mut self) -> Self {
+        self.names.sort();
+        self.names.dedup();
+        self
+    }
+}
+
+/// What the manager works with.
+#[derive(Clone, Debug)]
+pub struct Services {
+    /// Where all state is.
+    pub storage: Arc<dyn Storage>,
+    /// What is served. The manager only reads it; `certs::Stored` brings what it ordered there.
+    pub table: Arc<Table>,
+    /// What the data plane answers HTTP-01 from.
+    pub challenges: Arc<Challenges>,
+    /// Issues what is self-signed.
+    pub local: Arc<LocalIssuer>,
+    /// The time.
+    pub clock: Clock,
+    /// How failures are spaced.
+    pub pace: Pace,
+}
+
+/// Sees to it that each wanted certificate is there and in date.
+pub struct Manager {
+    shared: Arc<Shared>,
+    drain: Watch,
+    acme: watch::Sender<Option<Arc<config::Acme>>>,
+    entries: Mutex<BTreeMap<CertificateId, Entry>>,
+}
+
+struct Entry {
+    certificate: Arc<Tended>,
+    task: AbortHandle,
+}
+
+/// One wanted certificate.
+struct Tended {
+    wanted: Wanted,
+    forced: AtomicBool,
+    poke: Notify,
+    status: Mutex<Status>,
+}
+
+struct Shared {
+    services: Services,
+    orders: Semaphore,
+    looks: Semaphore,
+    asks: Semaphore,
+    counter: IntCounterVec,
+}
+
+impl Manager {
+    /// A manager that wants nothing yet. Its tasks end when `drain` fires; an order under way is left so that
+    /// the next start goes on with it.
+    ///
+    /// # Errors
+    /// [`prometheus::Error`], where the registry has metrics of these names already.
+    pub fn new(services: Services, registry: &Registry, drain: Watch) -> Result<Self, prometheus::Error> {
+        let options = Opts::new("doorward_acme_orders_total", "Attempts to get a certificate, by issuer and outcome");
+        let counter = IntCounterVec::new(options, &["issuer", "outcome"])?;
+        registry.register(Box::new(counter.clone()))?;
+        let [orders, looks, asks] = [ORDERS, LOOKS, ASKS].map(Semaphore::new);
+        let shared = Shared { services, orders, looks, asks, counter };
+        let entries = Mutex::default();
+        Ok(Self { shared: Arc::new(shared), drain, acme: watch::Sender::new(None), entries })
+    }
+
+    /// Sets what is wanted, at the start (after the directories were loaded, as what they cover is not ordered)
+    /// and at each reload. What stays the same goes on undisturbed. Call it within the control plane's runtime.
+    ///
+    /// `self_signed` are certificates of the local CA, by id.
+    pub fn update(
+        &self,
+        acme: Option<config::Acme>,
+        wanted: Vec<Wanted>,
+        self_signed: &[(CertificateId, Vec<HostPattern>)],
+    ) {
+        self.acme.send_if_modified(|current| {
+            let changed = current.as_deref() != acme.as_ref();
+            if changed {
+                *current = acme.map(Arc::new);
+            }
+            changed
+        });
+        let wanted: BTreeMap<_, _> = wanted.into_iter().map(|w| (w.id.clone(), w.in_order())).collect();
+        let mut entries = self.entries();
+        entries.retain(|id, entry| {
+            let stays = wanted.get(id) == Some(&entry.certificate.wanted);
+            if !stays {
+                entry.task.abort();
+            }
+            stays
+        });
+        self.update_self_signed(&wanted, self_signed);
+        for (id, wanted) in wanted {
+            entries.entry(id).or_insert_with(|| self.start(wanted));
+        }
+    }
+
+    /// How each wanted certificate stands, by id.
+    #[must_use]
+    pub fn status(&self) -> Vec<Status> {
+        let issuer = self.acme.borrow().as_ref().map(|acme| acme.issuer.name.clone());
+        let status = |entry: &Entry| Status { issuer: issuer.clone(), ..entry.certificate.status().clone() };
+        self.entries().values().map(status).collect()
+    }
+
+    /// Orders the certificate now, whatever its age and whatever failed before. Returns whether it is wanted.
+    pub fn renew(&self, id: &CertificateId) -> bool {
+        let entries = self.entries();
+        let Some(entry) = entries.get(id) else { return false };
+        entry.certificate.forced.store(true, Ordering::Release);
+        entry.certificate.poke.notify_one();
+        true
+    }
+
+    fn start(&self, wanted: Wanted) -> Entry {
+        let status = Mutex::new(Status {
+            id: wanted.id.to_string(),
+            names: wanted.names.iter().map(ToString::to_string).collect(),
+            issuer: None,
+            state: State::Starting,
+            not_after: None,
+            renew_at: None,
+            failures: 0,
+            last_error: None,
+            last_failure: None,
+            next_attempt: None,
+        });
+        let certificate = Arc::new(Tended { wanted, forced: AtomicBool::new(false), poke: Notify::new(), status });
+        let (shared, tended, acme, mut drain) =
+            (Arc::clone(&self.shared), Arc::clone(&certificate), self.acme.subscribe(), self.drain.clone());
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                () = tend(&shared, &tended, acme) => {}
+                _ = drain.signaled() => {}
+            }
+        });
+        Entry { certificate, task: task.abort_handle() }
+    }
+
+    fn update_self_signed(
+        &self,
+        wanted: &BTreeMap<CertificateId, Wanted>,
+        self_signed: &[(CertificateId, Vec<HostPattern>)],
+    ) {
+        let services = &self.shared.services;
+        let mut all = self_signed.to_vec();
+        // Those that are kept only until ACME's are there: `tend` decides.
+        let meanwhile =
+            wanted.values().filter(|wanted| wanted.self_signed_meanwhile && services.local.keeps(&wanted.id));
+        all.extend(meanwhile.map(|wanted| (wanted.id.clone(), patterns(&wanted.names))));
+        if let Err(error) = services.local.keep_only(&all) {
+            tracing::error!(%error, "a self-signed certificate cannot be made");
+        }
+    }
+
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<CertificateId, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        self.entries().values().for_each(|entry| entry.task.abort());
+    }
+}
+
+impl std::fmt::Debug for Manager {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Manager").field("certificates", &self.entries().len()).finish_non_exhaustive()
+    }
+}
+
+/// Looks after one certificate for ever.
+async fn tend(shared: &Shared, tended: &Tended, mut acme: watch::Receiver<Option<Arc<config::Acme>>>) {
+    let id = &tended.wanted.id;
+    loop {
+        let current = acme.borrow_and_update().clone();
+        let forced = tended.forced.swap(false, Ordering::AcqRel);
+        let plan = shared.look(&current, tended, forced).await;
+        tended.show(&plan, plan.state);
+        shared.meanwhile(tended, &plan).await;
+        let Step::Wait(until) = plan.step else {
+            let Some(acme) = current else { return };
+            if let Err(error) = shared.take_turn(&acme, tended, forced).await {
+                tracing::error!(certificate = %id, %error, "what came of the order cannot be written down");
+                // Not at once again: the storage is what failed.
+                tokio::time::sleep(shared.services.pace.first).await;
+            }
+            continue;
+        };
+        tokio::select! {
+            () = sleep(&shared.services.clock, until) => {}
+            () = shared.ask_ca(current.as_deref(), id, plan.ask_at) => {}
+            () = tended.poke.notified() => {}
+            changed = acme.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+async fn sleep(clock: &Clock, until: Option<SystemTime>) {
+    match until {
+        Some(until) => clock.sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Shared {
+    async fn look(&self, acme: &Option<Arc<config::Acme>>, tended: &Tended, forced: bool) -> Plan {
+        // The semaphore is never closed.
+        let _permit = self.looks.acquire().await;
+        plan::plan(&self.services, acme.as_ref(), &tended.wanted, forced).await
+    }
+
+    /// Asks the CA for its renewal window when the time has come; the plan then follows from what is kept of it.
+    async fn ask_ca(&self, acme: Option<&config::Acme>, id: &CertificateId, at: Option<SystemTime>) {
+        let services = &self.services;
+        sleep(&services.clock, at).await;
+        let Some(acme) = acme else { return std::future::pending().await };
+        let _permit = self.asks.acquire().await;
+        let now = services.clock.now();
+        let asked = match Issued::load(&*services.storage, id, now).await {
+            Ok(Some(mut issued)) => issued.ask_ari(acme, &services.storage, now).await,
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = asked {
+            tracing::error!(certificate = %id, %error, "the renewal window cannot be written down");
+            tokio::time::sleep(services.pace.first).await;
+        }
+    }
+
+    /// Lock, look again, order, write down how it went.
+    async fn take_turn(&self, acme: &Arc<config::Acme>, tended: &Tended, forced: bool) -> Result<(), StorageError> {
+        let (services, id) = (&self.services, &tended.wanted.id);
+        let _lease = services.storage.lock(&format!("acme-{id}")).await?;
+        let _permit = self.orders.acquire().await;
+        // Another process may have had the lock before, and done it.
+        let plan = plan::plan(services, Some(acme), &tended.wanted, forced).await;
+        let Step::Order { replaces } = &plan.step else { return Ok(()) };
+        tended.show(&plan, State::Ordering);
+        tracing::info!(certificate = %id, names = ?tended.wanted.names, issuer = acme.issuer.name, "getting a certificate");
+        let solver =
+            Http01::new(Arc::clone(&services.challenges), Arc::clone(&services.storage), services.clock.clone());
+        let issuer = Issuer {
+            acme: Arc::clone(acme),
+            storage: Arc::clone(&services.storage),
+            solver: Arc::new(solver),
+            clock: services.clock.clone(),
+        };
+        match issuer.issue(id, &tended.wanted.names, replaces.clone()).await {
+            Ok(()) => {
+                self.counter.with_label_values(&[acme.issuer.name.as_str(), "issued"]).inc();
+                tracing::info!(certificate = %id, issuer = acme.issuer.name, "got the certificate");
+                services.storage.delete(&keys::failure(id.as_str())).await
+            }
+            Err(error) => self.failed(acme, tended, &plan, &error).await,
+        }
+    }
+
+    async fn failed(
+        &self,
+        acme: &config::Acme,
+        tended: &Tended,
+        plan: &Plan,
+        error: &AcmeError,
+    ) -> Result<(), StorageError> {
+        let (services, id, now) = (&self.services, &tended.wanted.id, self.services.clock.now());
+        self.counter.with_label_values(&[acme.issuer.name.as_str(), "failed"]).inc();
+        // What works sets the pace; without it the name is dark, and the usual pace is the CA's limit.
+        let works = plan.not_after.is_some_and(|end| end > unix(now));
+        let pace =
+            plan.lifetime.filter(|_| works).map_or(services.pace, |lifetime| services.pace.for_lifetime(lifetime));
+        let failure = Failure::after(plan.failure.as_ref(), error, pace, now);
+        tracing::warn!(
+            certificate = %id, names = ?tended.wanted.names, issuer = acme.issuer.name, %error,
+            failures = failure.attempts, next_attempt = failure.next, "no certificate yet"
+        );
+        failure.save(&*services.storage, id).await
+    }
+
+    /// Serves one of the local CA where the route allows it and there is none yet. It has the id of the one
+    /// that is waited for, so that one takes its place in the table in one step.
+    async fn meanwhile(&self, tended: &Tended, plan: &Plan) {
+        let (services, wanted) = (&self.services, &tended.wanted);
+        if plan.not_after.is_some() {
+            return services.local.release(&wanted.id);
+        }
+        if plan.state == State::Covered || !wanted.self_signed_meanwhile {
+            return services.local.withdraw(&wanted.id);
+        }
+        if services.local.keeps(&wanted.id) {
+            return;
+        }
+        // Under the lock nobody writes the real one between the look and the deed.
+        let Ok(_lease) = services.storage.lock(&format!("acme-{}", wanted.id)).await else { return };
+        if services.storage.read(&keys::certificate(&wanted.id)).await.is_ok_and(|stored| stored.is_none())
+            && let Err(error) = services.local.keep(&wanted.id, &patterns(&wanted.names))
+        {
+            tracing::error!(certificate = %wanted.id, %error, "a self-signed certificate cannot be made");
+        }
+    }
+}
+
+impl Tended {
+    fn show(&self, plan: &Plan, state: State) {
+        let mut status = self.status();
+        status.state = state;
+        status.not_after = plan.not_after;
+        status.renew_at = plan.renew_at;
+        status.failures = plan.failure.as_ref().map_or(0, |failure| failure.attempts);
+        status.last_error = plan.failure.as_ref().map(|failure| failure.error.clone());
+        status.last_failure = plan.failure.as_ref().map(|failure| failure.at);
+        status.next_attempt = plan.failure.as_ref().map(|failure| failure.next);
+    }
+
+    fn status(&self) -> MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn patterns(names: &[Hostname]) -> Vec<HostPattern> {
+    names.iter().cloned().map(HostPattern::Exact).collect()
+}
