@@ -21,9 +21,9 @@ use self::banner::Banner;
 use self::local_names::LocalNames;
 use self::plan::Plan;
 use self::target::Target;
-use super::FAILED;
 use super::logging::{LogLevel, Logging};
 use super::output::{complain, say};
+use super::{FAILED, WRONG};
 use crate::app::{self, App, StartError};
 use crate::certs::{LocalCa, LocalCaError, Table};
 use crate::config::{Config, HttpsPolicy, ListenerProtocol, Log};
@@ -34,9 +34,9 @@ use crate::storage::MemoryStorage;
 /// The CA's certificate, beside its key, as [`LocalCa`] names it.
 const CA_FILE: &str = "ca.crt";
 
-/// Try doorward on this machine: TLS on 127.0.0.1:8443, plain HTTP on 127.0.0.1:8080, no config, no root.
+/// Try it on this machine: HTTPS for your app on localhost, no config, no root.
 ///
-/// TARGET is your app: 3000, HOST=3000 or HOST=ADDR:3000; several with a host each. Without one, a demo app shows
+/// TLS on 127.0.0.1:8443, plain HTTP on 127.0.0.1:8080. TARGET is your app: 3000, HOST=3000 or HOST=ADDR:3000; several with a host each. Without one, a demo app shows
 /// what an app sees. Certificates for localhost, every name under it and the hosts named come from a CA of your
 /// own, made at the first start and kept in your data directory.
 #[derive(Debug, Args)]
@@ -77,8 +77,9 @@ pub(super) fn run(args: &DevArgs) -> ExitCode {
     match start(args) {
         Ok(code) => code,
         Err(error) => {
+            let code = if matches!(error, DevError::Plan(_)) { WRONG } else { FAILED };
             complain(error);
-            ExitCode::from(FAILED)
+            ExitCode::from(code)
         }
     }
 }
