@@ -27,7 +27,6 @@ const HOUSE: &[Room] = &[
     room("demo", 6, &["proxy", "acme", "certs"]),
     room("tls", 5, &[]),
     room("acme", 5, &[]),
-    // Timeouts, limits and policies are plain checked values: every room above reads them (src/config/mod.rs).
     room("proxy", 5, &[]),
     room("certs", 4, &[]),
     room("route", 4, &["net"]),
