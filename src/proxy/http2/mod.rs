@@ -1,8 +1,10 @@
 //! The HTTP/2 door: a task for the connection, and one for each stream.
 
 mod body;
+mod head;
 mod outlet;
 mod stream;
+mod upgrade;
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -53,6 +55,7 @@ fn builder(settings: &Settings) -> Builder {
     builder
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .enable_connect_protocol()
         .max_concurrent_streams(limits.h2_streams)
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
         .max_send_buffer_size(SEND_BUFFER)

@@ -10,7 +10,7 @@ use h2::{Reason, SendStream};
 use super::super::Settings;
 use super::super::access_log::Record;
 use super::body::{RequestBody, trailers};
-use super::stream::http_head;
+use super::head::http_head;
 use crate::backend::Exchange;
 use crate::http1::{Framing, ResponseHead, declared_length};
 use crate::net::Deadline;
