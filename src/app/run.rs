@@ -112,6 +112,7 @@ async fn stop(state: &mut State, signals: &mut Signals) {
         },
         () = signals.stop() => tracing::warn!("stopped at once by a second signal"),
     }
+    state.certificates.stop();
     // The control plane has nothing that must not be cut: what it writes is written whole or not at all.
     let _all = state.drain.drain(Duration::from_secs(2)).await;
 }
