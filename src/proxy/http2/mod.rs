@@ -6,11 +6,11 @@ mod outlet;
 mod stream;
 mod upgrade;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -85,10 +85,11 @@ async fn run<IO: Transport + 'static>(
     deadline: &Deadline,
     mut drained: Pin<&mut impl Future>,
 ) {
-    let open = Rc::new(Cell::new(0_usize));
-    let mut was_open = usize::MAX;
+    let streams = Rc::new(Streams::default());
+    let mut seen = None;
     let mut leaving = false;
     poll_fn(|cx| {
+        streams.wake_at_last(cx);
         if !leaving && drained.as_mut().poll(cx).is_ready() {
             leaving = true;
             connection.graceful_shutdown();
@@ -96,7 +97,7 @@ async fn run<IO: Transport + 'static>(
         let accepted = loop {
             match connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
-                    let count = Open::new(&open);
+                    let count = Open::new(&streams);
                     let (proxy, client) = (Rc::clone(proxy), Rc::clone(client));
                     tokio::task::spawn_local(async move {
                         stream(&proxy, &client, request, respond).await;
@@ -116,12 +117,17 @@ async fn run<IO: Transport + 'static>(
             return Poll::Ready(());
         }
         let timeouts = &proxy.settings().timeouts;
-        if was_open != open.get() || flushed.is_pending() {
-            was_open = open.get();
-            match (flushed.is_pending(), was_open) {
-                (true, _) => deadline.set(timeouts.write),
-                (false, 0) => deadline.set(timeouts.keep_alive),
-                (false, _) => deadline.clear(),
+        let now = match (flushed.is_pending(), streams.open.get()) {
+            (true, _) => Waiting::ForClient { taken: flusher.taken() },
+            (false, 0) => Waiting::ForRequest,
+            (false, _) => Waiting::ForStreams,
+        };
+        if seen != Some(now) {
+            seen = Some(now);
+            match now {
+                Waiting::ForClient { .. } => deadline.set(timeouts.write),
+                Waiting::ForRequest => deadline.set(timeouts.keep_alive),
+                Waiting::ForStreams => deadline.clear(),
             }
         }
         if deadline.poll_passed(cx).is_ready() {
@@ -139,18 +145,52 @@ async fn run<IO: Transport + 'static>(
     .await;
 }
 
+/// What a connection waits for: each has a deadline of its own, and none moves it but by going on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waiting {
+    /// The client takes nothing of what is there for it, since it took so many bytes.
+    ForClient { taken: u64 },
+    /// No stream is open.
+    ForRequest,
+    /// Streams have deadlines of their own.
+    ForStreams,
+}
+
+/// The streams of a connection that are open.
+#[derive(Debug, Default)]
+struct Streams {
+    open: Cell<usize>,
+    /// The connection's task, which has to see that the last one ended: that one may have had nothing to send.
+    task: RefCell<Option<Waker>>,
+}
+
+impl Streams {
+    fn wake_at_last(&self, cx: &Context<'_>) {
+        let mut task = self.task.borrow_mut();
+        if !task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+            *task = Some(cx.waker().clone());
+        }
+    }
+}
+
 /// Counts a stream while it is open.
-struct Open(Rc<Cell<usize>>);
+struct Open(Rc<Streams>);
 
 impl Open {
-    fn new(count: &Rc<Cell<usize>>) -> Self {
-        count.set(count.get() + 1);
-        Self(Rc::clone(count))
+    fn new(streams: &Rc<Streams>) -> Self {
+        streams.open.set(streams.open.get() + 1);
+        Self(Rc::clone(streams))
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+        let left = self.0.open.get() - 1;
+        self.0.open.set(left);
+        if left == 0
+            && let Some(task) = &*self.0.task.borrow()
+        {
+            task.wake_by_ref();
+        }
     }
 }
