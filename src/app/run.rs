@@ -74,6 +74,7 @@ async fn serve(state: &mut State, mut inbox: Inbox) -> std::io::Result<()> {
                 // Whoever asked may have gone meanwhile.
                 Command::Status(answer) => drop(answer.send(status::view(state))),
                 Command::Reload(answer) => drop(answer.send(reload(state, &mut files).await)),
+                Command::Force(id, answer) => drop(answer.send(state.force(&id))),
             },
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
