@@ -27,7 +27,7 @@ const HOUSE: &[Room] = &[
     room("demo", 6, &["proxy", "acme", "certs"]),
     room("tls", 5, &[]),
     room("acme", 5, &[]),
-    room("proxy", 5, &["config"]),
+    room("proxy", 5, &[]),
     room("certs", 4, &[]),
     room("route", 4, &["net"]),
     room("backend", 3, &[]),

@@ -127,7 +127,7 @@ impl Manager {
             }
             changed
         });
-        let wanted: BTreeMap<_, _> = wanted.into_iter().map(|w| (w.id.clone(), w.in_order())).collect();
+        let wanted = by_id(wanted);
         let mut entries = self.entries();
         entries.retain(|id, entry| {
             let stays = wanted.get(id) == Some(&entry.certificate.wanted);
@@ -363,6 +363,16 @@ impl Tended {
     fn status(&self) -> MutexGuard<'_, Status> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Routes for the same names share a certificate, and what one of them allows is allowed.
+fn by_id(wanted: Vec<Wanted>) -> BTreeMap<CertificateId, Wanted> {
+    let mut all: BTreeMap<CertificateId, Wanted> = BTreeMap::new();
+    for one in wanted.into_iter().map(Wanted::in_order) {
+        let self_signed_meanwhile = one.self_signed_meanwhile;
+        all.entry(one.id.clone()).or_insert(one).self_signed_meanwhile |= self_signed_meanwhile;
+    }
+    all
 }
 
 fn patterns(names: &[Hostname]) -> Vec<HostPattern> {

@@ -14,7 +14,7 @@ use crate::admin::observe::{self, Readiness};
 use crate::admin::view::RunState;
 use crate::admin::{api, api::AdminSocket};
 use crate::certs::Challenges;
-use crate::config::{self, Config, ListenerProtocol};
+use crate::config::{self, Config, ListenerProtocol, MetricsListener};
 use crate::drain;
 use crate::listen::{Door, Listener, ListenerSettings, Permits, Shared, Worker};
 use crate::metrics::Metrics;
@@ -38,7 +38,9 @@ pub(super) fn start(config: Config, options: Options) -> Result<App, StartError>
         sockets.push(net::bind_tcp(listener.address, config.workers)?);
     }
     let metrics_socket = match &config.metrics {
-        Some(metrics) => Some(observe::bind(metrics.address).map_err(|e| StartError::Metrics(metrics.address, e))?),
+        Some(MetricsListener { address }) => {
+            Some((*address, observe::bind(*address).map_err(|e| StartError::Metrics(*address, e))?))
+        }
         None => None,
     };
     let admin_socket = match &options.config_file {
@@ -97,14 +99,14 @@ pub(super) fn start(config: Config, options: Options) -> Result<App, StartError>
         });
     }
     let mut metrics_address = None;
-    if let Some((socket, configured)) = metrics_socket.zip(config.metrics.as_ref()) {
+    if let Some((configured, socket)) = metrics_socket {
         let address = socket.local_addr()?;
-        metrics_address = Some((configured.address, address));
+        metrics_address = Some((configured, address));
         let _runtime = runtime.enter();
         let socket = tokio::net::TcpListener::from_std(socket)?;
         // Answers through the drain: who balances load wants to hear that this one goes.
         runtime.spawn(observe::serve(socket, metrics.clone(), readiness.clone(), std::future::pending()));
-        tracing::info!(%address, protocol = "metrics", "listening");
+        tracing::info!(listener = %configured, %address, protocol = "metrics", "listening");
     }
     for listener in &listeners {
         log_listening(listener);

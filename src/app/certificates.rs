@@ -59,7 +59,8 @@ impl Sources {
             let (challenges, storage, drain) = (Arc::clone(&challenges), Arc::clone(&storage), drain.clone());
             async move { challenges.follow(&*storage, events, drain).await }
         });
-        let local = Arc::new(LocalIssuer::new(local_ca(config), Arc::clone(&table)));
+        let own = || Arc::new(LocalIssuer::new(local_ca(config), Arc::clone(&table)));
+        let local = options.local.clone().unwrap_or_else(own);
         runtime.spawn({
             let (local, drain) = (Arc::clone(&local), drain.clone());
             async move { local.run(drain).await }

@@ -25,7 +25,7 @@ use crate::admin::api::BindError as AdminError;
 use crate::admin::command::Inbox;
 use crate::admin::observe::Readiness;
 use crate::admin::view::ReloadView;
-use crate::certs::{OnDemand, Table};
+use crate::certs::{LocalIssuer, OnDemand, Table};
 use crate::config::{Config, ListenerProtocol, Log};
 use crate::drain::Drain;
 use crate::listen::{Listener, Shared, Worker, WorkerError};
@@ -44,6 +44,8 @@ pub struct Options {
     pub table: Arc<Table>,
     /// Who is asked for a certificate that the table lacks.
     pub on_demand: Option<Arc<dyn OnDemand>>,
+    /// Who issues from the local CA, and is kept going; none: one with a CA in the storage.
+    pub local: Option<Arc<LocalIssuer>>,
     /// The storage in place of the config's.
     pub storage: Option<Arc<dyn Storage>>,
     /// The file that a reload reads; none: there is nothing to reload, and no admin socket.

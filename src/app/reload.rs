@@ -123,7 +123,9 @@ impl State {
         self.certificates.check(&config)?;
         let (mut listeners, mut kept, mut opened) = (Vec::new(), Vec::new(), Vec::new());
         for wanted in &config.listeners {
-            if let Some(listener) = self.listeners.iter().find(|l| l.configured == wanted.address) {
+            let taken = |listener: &Arc<Listener>| listeners.iter().any(|other| Arc::ptr_eq(other, listener));
+            // Several may be configured with port 0: each is kept once, in order.
+            if let Some(listener) = self.listeners.iter().find(|l| l.configured == wanted.address && !taken(l)) {
                 let settings = build::listener_settings(wanted, &self.options, &self.tickets)?;
                 kept.push((Arc::clone(listener), settings));
                 listeners.push(Arc::clone(listener));
@@ -150,8 +152,8 @@ impl State {
             build::open(&self.workers, &listener, sockets);
             build::log_listening(&listener);
         }
-        for gone in self.listeners.iter().filter(|old| !listeners.iter().any(|l| l.configured == old.configured)) {
-            self.workers.iter().for_each(|worker| worker.close(gone.configured));
+        for gone in self.listeners.iter().filter(|old| !listeners.iter().any(|new| Arc::ptr_eq(new, old))) {
+            self.workers.iter().for_each(|worker| worker.close(gone));
             tracing::info!(listener = %gone.configured, "no longer listening");
         }
         self.listeners = listeners;
@@ -177,7 +179,8 @@ impl State {
                 tracing::error!(
                     outcome = label,
                     faults = faults.join("\n"),
-                    "reload failed: the old config stays in force"
+                    in_force = "the old config",
+                    "reload failed"
                 );
             }
         }

@@ -68,6 +68,8 @@ async fn serve(state: &mut State, mut inbox: Inbox) -> std::io::Result<()> {
                 // An editor's or a deployer's write may be the same again, or not be finished yet.
                 if state.has_changed() {
                     drop(reload(state, &mut files).await);
+                } else {
+                    tracing::debug!("something changed beside the config files, which say nothing new");
                 }
             }
             Some(command) = inbox.recv() => match command {

@@ -85,6 +85,14 @@ impl LocalIssuer {
         self.issue(&mut state, id, names, false)
     }
 
+    /// Keeps a certificate for `names` as if they had been asked for: [`LocalIssuer::keep_only`] leaves it alone.
+    ///
+    /// # Errors
+    /// [`LocalIssuerError`].
+    pub fn demand(&self, id: &CertificateId, names: &[HostPattern]) -> Result<(), LocalIssuerError> {
+        self.issue(&mut self.state(), id, names, true)
+    }
+
     /// Keeps these and, but for those made on demand, no others.
     ///
     /// # Errors
@@ -176,8 +184,8 @@ impl LocalIssuer {
 
     fn obtain_now(&self, name: &Hostname) -> Result<(), OnDemandError> {
         let allowed = self.on_demand.as_ref().filter(|allowed| (allowed.name)(name.as_str()));
-        let Some(&Allowed { most, .. }) = allowed else { return Err(OnDemandError::NotAllowed) };
-        let id = CertificateId::new(name.as_str());
+        let Some(most) = allowed.map(|allowed| allowed.most) else { return Err(OnDemandError::NotAllowed) };
+        let id = CertificateId::new(format!("local-{name}"));
         let mut state = self.state();
         if state.kept.contains_key(&id) {
             return Ok(());
@@ -204,14 +212,6 @@ impl std::fmt::Debug for LocalIssuer {
     }
 }
 
-/// What `doorward dev` answers for: `localhost`, any one label below it (RFC 6761 §6.3), and the loopback
-/// addresses 127.0.0.1 and ::1.
-#[must_use]
-pub fn is_dev_name(host: &str) -> bool {
-    matches!(host, "localhost" | "127.0.0.1" | "::1")
-        || host.strip_suffix(".localhost").is_some_and(|label| !label.is_empty() && !label.contains('.'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,16 +224,17 @@ mod tests {
     async fn a_name_is_issued_once_and_only_where_allowed() {
         let folder = tempfile::tempdir().expect("a folder");
         let table = Arc::new(Table::new());
-        let issuer = Arc::new(LocalIssuer::new(folder.path().join("ca"), Arc::clone(&table)).on_demand(is_dev_name, 2));
-        for refused in ["example.com", "a.b.localhost", "localhost.example.com", "127.0.0.2"] {
+        let local = |name: &str| name == "::1" || name.ends_with(".localhost");
+        let issuer = Arc::new(LocalIssuer::new(folder.path().join("ca"), Arc::clone(&table)).on_demand(local, 2));
+        for refused in ["example.com", "localhost.example.com", "127.0.0.2"] {
             assert_eq!(issuer.obtain(name(refused)).await, Err(OnDemandError::NotAllowed), "{refused}");
         }
         assert!(!folder.path().join("ca").exists(), "refusals cost nothing");
         let both = tokio::join!(issuer.obtain(name("app.localhost")), issuer.obtain(name("app.localhost")));
         assert_eq!(both, (Ok(()), Ok(())));
-        let first = table.get(&CertificateId::new("app.localhost")).expect("served");
+        let first = table.get(&CertificateId::new("local-app.localhost")).expect("served");
         issuer.obtain(name("app.localhost")).await.expect("there already");
-        let again = table.get(&CertificateId::new("app.localhost")).expect("served");
+        let again = table.get(&CertificateId::new("local-app.localhost")).expect("served");
         assert_eq!(first.serial(), again.serial());
         issuer.obtain(name("::1")).await.expect("an address");
         assert!(matches!(issuer.obtain(name("third.localhost")).await, Err(OnDemandError::Failed(_))));
@@ -247,6 +248,8 @@ mod tests {
         let id = CertificateId::new("route");
         let names = vec![HostPattern::parse("*.a.test").expect("a name")];
         issuer.keep_only(&[(id.clone(), names.clone())]).expect("issues");
+        let asked = CertificateId::new("asked");
+        issuer.demand(&asked, &names).expect("issues");
         let serial = |id| table.get(id).map(|c| c.serial().to_owned());
         let first = serial(&id);
         issuer.keep_only(&[(id.clone(), names)]).expect("nothing to do");
@@ -256,6 +259,6 @@ mod tests {
         issuer.renew_due(unix_now() + RENEW_AFTER);
         assert_ne!(serial(&id), first);
         issuer.keep_only(&[]).expect("removes");
-        assert_eq!(serial(&id), None);
+        assert_eq!((serial(&id), serial(&asked).is_some()), (None, true));
     }
 }

@@ -28,7 +28,7 @@ pub use directory::{Directory, DirectoryHandle};
 pub use error::CertificateError;
 pub use key_kind::KeyKind;
 pub use local_ca::{LocalCa, LocalCaError, MAX_LEAF_DAYS, PemPair};
-pub use local_issuer::{LocalIssuer, LocalIssuerError, is_dev_name};
+pub use local_issuer::{LocalIssuer, LocalIssuerError};
 pub use on_demand::{BoxFuture, OnDemand, OnDemandError};
 pub use pem::{PemPart, PemParts};
 pub use resolver::Chosen;

@@ -52,20 +52,16 @@ struct Cli {
     verb: Verb,
 }
 
+/// The verbs; what help says of one stands with its arguments.
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Try it on this machine: HTTPS for your app on localhost, no config needed
     Dev(dev::DevArgs),
-    /// Run it with a config file, until TERM or INT
     Run(run::RunArgs),
-    /// Load all that `run` would, and print every fault found
     Check(CheckArgs),
     /// Look at the config
     #[command(subcommand)]
     Config(ConfigVerb),
-    /// Show how a running doorward is: listeners, certificates, the last reload
     Status(status::StatusArgs),
-    /// Have a running doorward read its config again
     Reload(reload::ReloadArgs),
     /// Print the version
     Version,
@@ -74,13 +70,12 @@ enum Verb {
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Example:\n  doorward config show --config /etc/doorward/doorward.toml")]
 enum ConfigVerb {
-    /// Print the effective config: includes taken in, every default written, secrets masked
     Show(ShowArgs),
 }
 
-/// Load all that `run` would (config, certificates, storage), start nothing, and print every fault found.
+/// Load all that `run` would, start nothing, and print every fault found.
 ///
-/// Each with file, line, key and remedy. Exits with 0 where all is well, with 1 where something that the config
+/// The config, the certificates, the storage; each fault with file, line, key and remedy. Exits with 0 where all is well, with 1 where something that the config
 /// needs is not as it should be, and with 2 where the config itself has faults.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  doorward check --config /etc/doorward/doorward.toml")]

@@ -17,7 +17,7 @@ const SHOWN: usize = 20;
 /// From how many days on an expiry stands out.
 const SOON: i64 = 7;
 
-/// Show how a running doorward is: listeners, certificates, what ACME does, the last reload.
+/// Show how a running doorward is: listeners, certificates, ACME, the last reload.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  doorward status\n  doorward status --json | jq '.certificates[] | select(.state != \"served\")'"

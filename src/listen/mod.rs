@@ -23,7 +23,7 @@ use crate::tls::Acceptor;
 /// An address that is listened on, with what its connections are served by; a reload changes that in place.
 #[derive(Debug)]
 pub struct Listener {
-    /// The address as configured: what a listener is known by.
+    /// The address as configured; its port may be 0.
     pub configured: SocketAddr,
     /// The address that was bound.
     pub bound: SocketAddr,

@@ -93,9 +93,9 @@ impl Worker {
         self.send(Order::Open(listener, socket));
     }
 
-    /// Takes no more connections on the listener configured with this address; those that are open go on.
-    pub fn close(&self, configured: SocketAddr) {
-        self.send(Order::Close(configured));
+    /// Takes no more connections on this listener; those that are open go on.
+    pub fn close(&self, listener: &Listener) {
+        self.send(Order::Close(listener.bound));
     }
 
     /// How many client connections are open.
@@ -134,6 +134,7 @@ impl Drop for Worker {
 struct Life {
     shared: Shared,
     inbox: mpsc::UnboundedReceiver<Order>,
+    /// By the bound address: no two sockets of a worker share one.
     sockets: HashMap<SocketAddr, (Arc<Listener>, std::net::TcpListener)>,
     listen: ListenMetrics,
     proxy: ProxyMetrics,
@@ -166,17 +167,21 @@ impl Life {
                         None => return,
                         Some(Order::Open(listener, socket)) => {
                             accepting.open(&context, &listener, &socket);
-                            self.sockets.insert(listener.configured, (listener, socket));
+                            self.sockets.insert(listener.bound, (listener, socket));
                         }
-                        Some(Order::Close(configured)) => {
-                            self.sockets.remove(&configured);
-                            accepting.stop.remove(&configured);
+                        Some(Order::Close(bound)) => {
+                            self.sockets.remove(&bound);
+                            accepting.stop.remove(&bound);
                         }
                         Some(Order::Drain(within, done)) => {
                             self.sockets.clear();
                             accepting.finish().await;
-                            // Who asked may have stopped waiting.
-                            let _ = done.send(context.drain.drain(within).await);
+                            tokio::select! {
+                                // Who asked may have stopped waiting.
+                                all = context.drain.drain(within) => drop(done.send(all)),
+                                // The handle is gone: what is still under way is cut.
+                                None = self.inbox.recv() => return,
+                            }
                         }
                     },
                     Some(ended) = accepting.tasks.join_next() => rethrow(ended),
@@ -202,7 +207,7 @@ impl Accepting {
             Err(error) => return tracing::error!(address = %listener.bound, %error, "a worker cannot listen"),
         };
         let (stop, stopped) = oneshot::channel();
-        self.stop.insert(listener.configured, stop);
+        self.stop.insert(listener.bound, stop);
         self.tasks.spawn_local(tcp::accept(Rc::clone(context), Arc::clone(listener), socket, stopped));
     }
 

@@ -31,11 +31,13 @@ struct Inner<IO> {
     io: IO,
     text: Vec<u8>,
     sent: usize,
+    /// Whether our side was shut down.
+    ended: bool,
 }
 
 /// Two handles to `io`.
 pub(super) fn lazy<IO: Transport>(io: IO) -> (Lazy<IO>, Flusher<IO>) {
-    let inner = Rc::new(RefCell::new(Inner { io, text: Vec::new(), sent: 0 }));
+    let inner = Rc::new(RefCell::new(Inner { io, text: Vec::new(), sent: 0, ended: false }));
     (Lazy(Rc::clone(&inner)), Flusher(inner))
 }
 
@@ -43,6 +45,25 @@ impl<IO: Transport> Flusher<IO> {
     /// Writes what was gathered, and flushes.
     pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.borrow_mut().poll_flush(cx)
+    }
+
+    /// Ends our side, then reads what the client still sends until it ends its own: closing before that would
+    /// reset the connection, and the client might never see what was sent last.
+    pub(super) fn poll_finish(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let inner = &mut *self.0.borrow_mut();
+        ready!(inner.poll_flush(cx))?;
+        if !inner.ended {
+            ready!(Pin::new(&mut inner.io).poll_shutdown(cx))?;
+            inner.ended = true;
+        }
+        let mut scrap = [0; 4096];
+        loop {
+            let mut scrap = ReadBuf::new(&mut scrap);
+            ready!(Pin::new(&mut inner.io).poll_read(cx, &mut scrap))?;
+            if scrap.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 }
 
@@ -112,6 +133,8 @@ impl<IO: Transport> AsyncWrite for Lazy<IO> {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let inner = &mut *self.0.borrow_mut();
         ready!(inner.poll_flush(cx))?;
-        Pin::new(&mut inner.io).poll_shutdown(cx)
+        ready!(Pin::new(&mut inner.io).poll_shutdown(cx))?;
+        inner.ended = true;
+        Poll::Ready(Ok(()))
     }
 }

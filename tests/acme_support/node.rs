@@ -21,6 +21,7 @@ pub struct Node {
     pub hand: ClockHand,
     _drain: Drain,
     _followers: JoinSet<()>,
+    _local: tempfile::TempDir,
 }
 
 /// A storage folder of its own.
@@ -58,18 +59,18 @@ impl Node {
             async move { challenges.follow(&*storage, events, watch).await }
         });
         let (clock, hand) = Clock::adjustable();
-        let local = tempfile::tempdir().expect("a folder").keep().join("local-ca");
+        let local = tempfile::tempdir().expect("a folder");
         let services = Services {
             storage,
             table: Arc::clone(&table),
             challenges,
-            local: Arc::new(LocalIssuer::new(local, Arc::clone(&table))),
+            local: Arc::new(LocalIssuer::new(local.path().join("local-ca"), Arc::clone(&table))),
             clock,
             pace: Pace { first: Duration::from_millis(200), longest: Duration::from_secs(2) },
         };
         let registry = prometheus::Registry::new();
         let manager = Manager::new(services, &registry, watch).expect("a manager");
-        Self { table, manager, registry, hand, _drain: drain, _followers: followers }
+        Self { table, manager, registry, hand, _drain: drain, _followers: followers, _local: local }
     }
 
     /// A node that wants a certificate for each list of names.

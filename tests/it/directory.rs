@@ -154,7 +154,7 @@ fn what_is_refused_is_named_with_its_remedy_and_blocks_nobody() {
         ("der-key", &der_key, &certificate, &["ssl.key", "DER", "openssl"]),
         ("der", key, &der, &["ssl.crt", "DER", "openssl x509"]),
         ("pkcs12", key, &pkcs12, &["ssl.crt", "PKCS#12", "openssl pkcs12"]),
-        ("mismatch", stranger.as_bytes(), &certificate, &["ssl.key", "match"]),
+        ("mismatch", stranger.as_bytes(), &certificate, &["ssl.key", "does not belong"]),
         ("empty-key", b"", &certificate, &["ssl.key", "empty"]),
         ("empty", key, b"", &["ssl.crt", "empty"]),
         ("half", key, half, &["ssl.crt"]),
@@ -200,7 +200,7 @@ fn a_bad_change_leaves_the_old_one_in_service() {
     let from = door.mark();
     let stranger = TestCa::new().leaf(&[HOST]).issue();
     put(&folder, &[("privkey.pem", &stranger.key_pem)]);
-    door.wait_log(from, "the key that does not match", |line| line.to_string().contains("match"));
+    door.wait_log(from, "the key that does not match", |line| line.to_string().contains("does not belong"));
     assert!(serves(&door, HOST, &old));
     put(&folder, &[("fullchain.pem", "-----BEGIN CERTIFICATE-----\nMII")]);
     fs::write(folder.join("privkey.pem"), "").expect("a file");

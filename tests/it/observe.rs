@@ -32,7 +32,8 @@ fn health_and_metrics() {
     };
     assert!(sample(&["doorward_", "requests_total", "app.example.test", "200"]) >= 3.0);
     assert!(sample(&["doorward_", "requests_total", "down.example.test", "502"]) >= 1.0);
-    assert!(sample(&["doorward_", "handshakes_total"]) >= 1.0);
+    assert!(sample(&["doorward_", "handshakes_total", "\"ok\""]) >= 4.0);
+    assert!(sample(&["doorward_", "handshakes_total", "\"unknown_name\""]) >= 1.0);
     let expiry = sample(&["doorward_certificate", "app.example.test"]);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs_f64();
     assert!((now + 86_400.0 * 80.0..now + 86_400.0 * 95.0).contains(&expiry), "unix seconds: {expiry}");

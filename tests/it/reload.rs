@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 
-use crate::support::{Doorward, H2, Origin, Setup, Tls, ca, within};
+use crate::support::{Doorward, H2, Origin, Setup, Tls, ca, is_failed_reload, within};
 
 const HOST: &str = "app.example.test";
 
@@ -62,7 +62,7 @@ fn a_bad_one_changes_nothing_and_says_why() {
             format!("{text}{fault}")
         });
         assert!(!door.reload(), "{fault}");
-        let line = door.wait_log(from, "the fault", |line| line["message"] == "reload failed");
+        let line = door.wait_log(from, "the fault", is_failed_reload);
         assert!(line.to_string().contains("doorward.toml"), "{line}");
         assert_eq!(door.curl("https://app.example.test/").run().text(), "old");
         let status = door.verb(&["status"]);
@@ -100,8 +100,8 @@ fn the_command_reloads_too() {
     assert_eq!(door.curl("https://app.example.test/").run().text(), "new");
     door.rewrite(|text| format!("{text}\nnot toml\n"));
     let said = door.verb(&["reload"]);
-    assert_eq!(said.status.code(), Some(1), "{said:?}");
-    assert!(String::from_utf8_lossy(&said.stderr).contains("doorward.toml"), "{said:?}");
+    assert_eq!(said.status.code(), Some(2), "the config is at fault: {said:?}");
+    assert!(String::from_utf8_lossy(&said.stdout).contains("doorward.toml:28"), "{said:?}");
 }
 
 /// 1,000 requests on kept h2 connections, on kept h1 connections and on new ones, while ten certificates are

@@ -59,9 +59,11 @@ fn a_truncated_body_is_truncated_for_the_client() {
         let reply = client.get(HOST, "/");
         assert_eq!((reply.status, reply.text().as_str(), reply.ended), (200, "only this", Ended::Cut), "{head}");
 
-        let reply = H2::connect(door.https, HOST).get("https://app.example.test/").expect("a head");
-        assert_eq!((reply.status, reply.text().as_str()), (200, "only this"), "{head}");
-        let fault = reply.cut.unwrap_or_else(|| panic!("{head}: the stream ended cleanly"));
+        // The reset may overtake what was still to be sent.
+        let fault = match H2::connect(door.https, HOST).get("https://app.example.test/") {
+            Ok(reply) => reply.cut.unwrap_or_else(|| panic!("{head}: the stream ended cleanly")),
+            Err(fault) => fault,
+        };
         assert!(fault.is_reset(), "{head}: {fault}");
 
         let answer = door.curl("https://app.example.test/").args(&["--http1.1"]).run();

@@ -153,7 +153,10 @@ fn trust_lines(ca: &str) -> [(&'static str, String); 4] {
             format!("sudo cp {ca} /etc/pki/ca-trust/source/anchors/doorward-dev.crt && sudo update-ca-trust"),
         ),
         ("macOS", format!("security add-trusted-cert -r trustRoot -k ~/Library/Keychains/login.keychain-db {ca}")),
-        ("Chromium on Linux", format!("certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n doorward-dev -i {ca}")),
+        (
+            "Chromium on Linux",
+            format!("mkdir -p $HOME/.pki/nssdb && certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n doorward-dev -i {ca}"),
+        ),
     ]
 }
 

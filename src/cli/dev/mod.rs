@@ -11,21 +11,20 @@ mod target;
 
 use std::io::IsTerminal as _;
 use std::net::{Ipv6Addr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
 use self::banner::Banner;
-use self::local_names::LocalNames;
 use self::plan::Plan;
 use self::target::Target;
-use super::FAILED;
 use super::logging::{LogLevel, Logging};
 use super::output::{complain, say};
+use super::{FAILED, WRONG};
 use crate::app::{self, App, StartError};
-use crate::certs::{LocalCa, LocalCaError, Table};
+use crate::certs::{LocalCa, LocalCaError, LocalIssuerError, Table};
 use crate::config::{Config, HttpsPolicy, ListenerProtocol, Log};
 use crate::demo::{self, Demo};
 use crate::net::{BindError, bind_tcp};
@@ -34,9 +33,9 @@ use crate::storage::MemoryStorage;
 /// The CA's certificate, beside its key, as [`LocalCa`] names it.
 const CA_FILE: &str = "ca.crt";
 
-/// Try doorward on this machine: TLS on 127.0.0.1:8443, plain HTTP on 127.0.0.1:8080, no config, no root.
+/// Try it on this machine: HTTPS for your app on localhost, no config, no root.
 ///
-/// TARGET is your app: 3000, HOST=3000 or HOST=ADDR:3000; several with a host each. Without one, a demo app shows
+/// TLS on 127.0.0.1:8443, plain HTTP on 127.0.0.1:8080. TARGET is your app: 3000, HOST=3000 or HOST=ADDR:3000; several with a host each. Without one, a demo app shows
 /// what an app sees. Certificates for localhost, every name under it and the hosts named come from a CA of your
 /// own, made at the first start and kept in your data directory.
 #[derive(Debug, Args)]
@@ -77,8 +76,9 @@ pub(super) fn run(args: &DevArgs) -> ExitCode {
     match start(args) {
         Ok(code) => code,
         Err(error) => {
+            let code = if matches!(error, DevError::Plan(_)) { WRONG } else { FAILED };
             complain(error);
-            ExitCode::from(FAILED)
+            ExitCode::from(code)
         }
     }
 }
@@ -92,11 +92,13 @@ fn start(args: &DevArgs) -> Result<ExitCode, DevError> {
 
     let ca_path = ca.certificate_path().to_owned();
     let table = Arc::new(Table::new());
-    let names = LocalNames::new(ca, Arc::clone(&table), &config)?;
+    let folder = ca_path.parent().map(Path::to_owned).unwrap_or_default();
+    let local = Arc::new(local_names::issuer(folder, Arc::clone(&table), &config)?);
     let routes = config.routes.clone();
     let options = app::Options {
         table,
-        on_demand: Some(Arc::new(names)),
+        on_demand: Some(local.clone()),
+        local: Some(local),
         // Nothing but the CA is kept.
         storage: Some(Arc::new(MemoryStorage::new())),
         readable_log: logging.is_readable(),
@@ -143,7 +145,7 @@ enum DevError {
     #[error("the demo app cannot start: {0}")]
     Demo(std::io::Error),
     #[error(transparent)]
-    Names(#[from] local_names::LocalNameError),
+    Names(#[from] LocalIssuerError),
     #[error(transparent)]
     Start(#[from] StartError),
 }

@@ -47,8 +47,8 @@ pub(super) async fn relay<IO: Transport>(
         if wire.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(RelayError::ClientGone));
         }
-        let now = (exchange.progress, outlet.progress);
-        let client_is_slow = !wire.outbox.is_empty();
+        let client_is_slow = outlet.is_blocked;
+        let now = (exchange.progress, outlet.progress, client_is_slow);
         if seen != Some(now) {
             seen = Some(now);
             deadline.set(if client_is_slow { timeouts.write } else { timeouts.idle });

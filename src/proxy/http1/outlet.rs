@@ -26,6 +26,8 @@ pub(super) struct Outlet {
     pub(super) bytes: u64,
     /// Bytes that the client took; whoever keeps a deadline sees by it that there is progress.
     pub(super) progress: u64,
+    /// Whether the client takes nothing at the moment, though there is something for it.
+    pub(super) is_blocked: bool,
 }
 
 /// How the body is framed for the client.
@@ -59,7 +61,7 @@ pub(super) enum RelayError {
 
 impl Outlet {
     pub(super) fn new(kind: Kind) -> Self {
-        Self { kind, done: kind == Kind::None, failed: None, bytes: 0, progress: 0 }
+        Self { kind, done: kind == Kind::None, failed: None, bytes: 0, progress: 0, is_blocked: false }
     }
 
     /// How an answer framed so by the app is framed for a client.
@@ -86,15 +88,19 @@ impl Outlet {
         loop {
             self.gather(exchange, wire, cx);
             let Wire { outbox, io, .. } = &mut *wire.borrow_mut();
-            if outbox.is_empty() {
+            let all_given = outbox.is_empty();
+            // Also where all was given: TLS keeps what the socket did not take, and only a flush sends it.
+            let sent = outbox.poll_send(io, cx, &mut self.progress);
+            self.is_blocked = sent.is_pending();
+            if ready!(sent).is_err() {
+                return Poll::Ready(Err(RelayError::ClientGone));
+            }
+            if all_given {
                 return match self.failed.take() {
                     Some(error) => Poll::Ready(Err(error)),
                     None if self.done => Poll::Ready(Ok(())),
                     None => Poll::Pending,
                 };
-            }
-            if ready!(outbox.poll_send(io, cx, &mut self.progress)).is_err() {
-                return Poll::Ready(Err(RelayError::ClientGone));
             }
         }
     }

@@ -9,6 +9,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::{Builder, Connection};
@@ -24,6 +25,8 @@ use crate::net::{Deadline, Transport};
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// And on all streams of a connection together.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// How long a client may take to end its side of a connection that we have ended.
+const LINGER: Duration = Duration::from_secs(2);
 /// What is kept for a client that does not take it, per stream.
 const SEND_BUFFER: usize = 64 * 1024;
 /// Streams that we reset for the client's faults before it is sent away (CVE-2025-8671, "MadeYouReset").
@@ -39,6 +42,9 @@ pub(super) async fn serve<IO: Transport + 'static>(proxy: &Rc<Proxy>, client: Rc
     let Some(Ok(connection)) = deadline.bound(flushing(&flusher, handshake)).await else { return };
     let drained = std::pin::pin!(drain.signaled());
     run(proxy, &client, connection, &flusher, &deadline, drained).await;
+    deadline.set(LINGER);
+    // Nothing is left to be done about a client that does not end its side.
+    let _ended = deadline.bound(poll_fn(|cx| flusher.poll_finish(cx))).await;
 }
 
 fn builder(settings: &Settings) -> Builder {

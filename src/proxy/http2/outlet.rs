@@ -65,6 +65,8 @@ pub(super) async fn relay(
         Ok(()) => {}
         Err(End::ClientGone) => record.error = Some(("client_gone", None)),
         Err(End::Broken(detail)) => {
+            // What came is sent first: a reset drops what is queued, and the connection's task runs in between.
+            tokio::task::yield_now().await;
             // Never a clean end: the client has to see that something is missing (RFC 9113 §8.1).
             send.send_reset(Reason::INTERNAL_ERROR);
             record.error = Some(("truncated", Some(detail)));

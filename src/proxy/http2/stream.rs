@@ -19,7 +19,7 @@ use super::super::headers;
 use super::super::page::Page;
 use super::body::RequestBody;
 use super::outlet::relay;
-use crate::http1::{Framing, RequestHead, ResponseHead, request_framing};
+use crate::http1::{Framing, HeadError, RequestHead, ResponseHead, request_framing};
 
 /// Serves one request.
 pub(super) async fn stream(
@@ -36,7 +36,7 @@ pub(super) async fn stream(
     let mut response = ResponseHead::default();
     let respond = RefCell::new(respond);
     let taken = Rc::new(Cell::new(0));
-    let result = match read_head(&parts, &recv, &mut head) {
+    let result = match read_head(&parts, &recv, settings.limits.header_count, &mut head) {
         Err(failure) => Err(failure),
         Ok(framing) => {
             let most = settings.limits.request_body_bytes.unwrap_or(u64::MAX);
@@ -65,7 +65,15 @@ pub(super) async fn stream(
 }
 
 /// Puts a stream's head in the form that all doors share (RFC 9113 §8.2, §8.3).
-fn read_head(parts: &request::Parts, recv: &RecvStream, head: &mut RequestHead) -> Result<Framing, Failure> {
+fn read_head(
+    parts: &request::Parts,
+    recv: &RecvStream,
+    most: usize,
+    head: &mut RequestHead,
+) -> Result<Framing, Failure> {
+    if parts.headers.len() > most {
+        return Err(HeadError::TooManyFields.into());
+    }
     let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     head.begin(parts.method.clone(), target.as_bytes());
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);

@@ -233,9 +233,8 @@ impl Doorward {
     pub(crate) fn reload(&self) -> bool {
         let from = self.mark();
         signal(self.pid(), "HUP");
-        let line = self.wait_log(from, "an end of the reload", |line| {
-            line["message"] == "reloaded" || line["message"] == "reload failed"
-        });
+        let line =
+            self.wait_log(from, "an end of the reload", |line| line["message"] == "reloaded" || is_failed_reload(line));
         line["message"] == "reloaded"
     }
 
@@ -284,12 +283,12 @@ impl Doorward {
         self.log.lines()
     }
 
-    /// `doorward VERB…` with this doorward's config.
+    /// `doorward VERB…` to this doorward's admin socket.
     pub(crate) fn verb(&self, verb: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_doorward"))
             .args(verb)
-            .arg("--config")
-            .arg(self.home.path().join("doorward.toml"))
+            .arg("--socket")
+            .arg(self.home.path().join("admin.sock"))
             .stdin(Stdio::null())
             .output()
             .expect("doorward runs")
@@ -336,6 +335,11 @@ pub(crate) fn signal(pid: u32, name: &str) {
     // The shell's own `kill`: a small image has no other.
     let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {pid}")).status().expect("sh runs");
     assert!(status.success(), "kill -{name} {pid}");
+}
+
+/// Whether the line tells of a reload that changed nothing.
+pub(crate) fn is_failed_reload(line: &Value) -> bool {
+    line["message"].as_str().is_some_and(|message| message.starts_with("reload failed"))
 }
 
 fn is_listening(line: &Value, listener: &str) -> bool {

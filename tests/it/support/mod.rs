@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use ca::{Leaf, TestCa, ca, replace};
 pub(crate) use curl::{Answer, Curl, openssl};
-pub(crate) use doorward::{Doorward, Setup, signal};
+pub(crate) use doorward::{Doorward, Setup, is_failed_reload, signal};
 pub(crate) use h2client::H2;
 pub(crate) use origin::{Origin, cut, drain, nobody};
 pub(crate) use pebble::{Pebble, free};
