@@ -118,16 +118,16 @@ async fn run<IO: Transport + 'static>(
         }
         let timeouts = &proxy.settings().timeouts;
         let now = match (flushed.is_pending(), streams.open.get()) {
-            (true, _) => Waiting::ForClient { taken: flusher.taken() },
-            (false, 0) => Waiting::ForRequest,
-            (false, _) => Waiting::ForStreams,
+            (true, _) => Waiting::Write { taken: flusher.taken() },
+            (false, 0) => Waiting::Request,
+            (false, _) => Waiting::Streams,
         };
         if seen != Some(now) {
             seen = Some(now);
             match now {
-                Waiting::ForClient { .. } => deadline.set(timeouts.write),
-                Waiting::ForRequest => deadline.set(timeouts.keep_alive),
-                Waiting::ForStreams => deadline.clear(),
+                Waiting::Write { .. } => deadline.set(timeouts.write),
+                Waiting::Request => deadline.set(timeouts.keep_alive),
+                Waiting::Streams => deadline.clear(),
             }
         }
         if deadline.poll_passed(cx).is_ready() {
@@ -149,11 +149,11 @@ async fn run<IO: Transport + 'static>(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Waiting {
     /// The client takes nothing of what is there for it, since it took so many bytes.
-    ForClient { taken: u64 },
+    Write { taken: u64 },
     /// No stream is open.
-    ForRequest,
+    Request,
     /// Streams have deadlines of their own.
-    ForStreams,
+    Streams,
 }
 
 /// The streams of a connection that are open.
