@@ -89,7 +89,7 @@ impl Default for Limits {
             handshakes: 4096,
             h2_streams: 128,
             h2_resets: 64,
-            backend_idle_connections: 128,
+            backend_idle_connections: 512,
         }
     }
 }
