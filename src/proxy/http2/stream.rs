@@ -19,6 +19,7 @@ use super::super::headers;
 use super::super::page::Page;
 use super::body::RequestBody;
 use super::outlet::relay;
+use crate::config::Limits;
 use crate::http1::{Framing, HeadError, RequestHead, ResponseHead, request_framing};
 
 /// Serves one request.
@@ -36,7 +37,7 @@ pub(super) async fn stream(
     let mut response = ResponseHead::default();
     let respond = RefCell::new(respond);
     let taken = Rc::new(Cell::new(0));
-    let result = match read_head(&parts, &recv, settings.limits.header_count, &mut head) {
+    let result = match read_head(&parts, &recv, &settings.limits, &mut head) {
         Err(failure) => Err(failure),
         Ok(framing) => {
             let most = settings.limits.request_body_bytes.unwrap_or(u64::MAX);
@@ -64,16 +65,13 @@ pub(super) async fn stream(
     record.end(proxy, client, &head, "HTTP/2");
 }
 
-/// Puts a stream's head in the form that all doors share (RFC 9113 §8.2, §8.3).
+/// Puts a stream's head in the form that all doors share (RFC 9113 §8.2, §8.3), under the limits that all share.
 fn read_head(
     parts: &request::Parts,
     recv: &RecvStream,
-    most: usize,
+    limits: &Limits,
     head: &mut RequestHead,
 ) -> Result<Framing, Failure> {
-    if parts.headers.len() > most {
-        return Err(HeadError::TooManyFields.into());
-    }
     let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     head.begin(parts.method.clone(), target.as_bytes());
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
@@ -81,7 +79,11 @@ fn read_head(
         head.fields.push(b"host", authority.as_bytes());
     }
     let mut cookies = Vec::new();
+    let mut bytes = parts.method.as_str().len() + target.len() + authority.map_or(0, str::len);
+    let mut padded = false;
     for (name, value) in &parts.headers {
+        bytes += name.as_str().len() + value.len();
+        padded |= value.as_bytes().trim_ascii().len() != value.len();
         match name.as_str() {
             "host" => match authority {
                 None => head.fields.push(b"host", value.as_bytes()),
@@ -103,6 +105,16 @@ fn read_head(
     }
     if !cookies.is_empty() {
         head.fields.push(b"cookie", &cookies);
+    }
+    if bytes > limits.header_bytes {
+        return Err(HeadError::TooLarge.into());
+    }
+    if head.fields.len() > limits.header_count {
+        return Err(HeadError::TooManyFields.into());
+    }
+    if padded {
+        // Malformed (RFC 9113 §8.2.1); HTTP/1.1 would trim it, so two hops would read two values.
+        return Err(HeadError::Field.into());
     }
     match request_framing(head)? {
         Framing::None if !recv.is_end_stream() => Ok(Framing::Chunked),
