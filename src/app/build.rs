@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use prometheus::{IntCounter, IntCounterVec, Opts};
 
+use super::reload::{Fixed, Tried};
 use super::{App, Options, StartError, State, certificates, expiry, logs};
 use crate::admin::command;
 use crate::admin::observe::{self, Readiness};
@@ -97,8 +98,10 @@ pub(super) fn start(config: Config, options: Options) -> Result<App, StartError>
             }
         });
     }
+    let mut metrics_address = None;
     if let Some((configured, socket)) = metrics_socket {
         let address = socket.local_addr()?;
+        metrics_address = Some((configured, address));
         let _runtime = runtime.enter();
         let socket = tokio::net::TcpListener::from_std(socket)?;
         // Answers through the drain: who balances load wants to hear that this one goes.
@@ -111,6 +114,7 @@ pub(super) fn start(config: Config, options: Options) -> Result<App, StartError>
     readiness.set(RunState::Ready);
     let started = SystemTime::now();
     let last_reload = None;
+    let (tried, fixed) = (Tried::Config(Box::new(config.clone())), Fixed::of(&config));
     let state = State {
         config,
         options,
@@ -118,11 +122,14 @@ pub(super) fn start(config: Config, options: Options) -> Result<App, StartError>
         shared,
         tickets,
         listeners,
+        metrics: metrics_address,
         workers,
         certificates,
         readiness,
         reloads,
         last_reload,
+        tried,
+        fixed,
         drain,
     };
     Ok(App { runtime, state, inbox, logs })

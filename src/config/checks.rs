@@ -76,18 +76,14 @@ fn certificate(reading: &Reading, placed: &route::Placed) {
     }
 }
 
-/// What can be said of the listeners alone, that for metrics included. `missing` is where they would be.
-pub(super) fn listeners(
-    reading: &Reading,
-    listeners: &[listener::Placed],
-    metrics: Option<&(MetricsListener, Place)>,
-    missing: &Place,
-) {
-    if listeners.is_empty() {
-        let remedy =
-            "add a [[listener]] with address = \":443\", and one with address = \":80\" and protocol = \"http\"";
-        reading.fault(missing, "there is no listener", remedy);
-    }
+/// That no listener is written. `missing` is where they would be.
+pub(super) fn no_listener(reading: &Reading, missing: &Place) {
+    let remedy = "add a [[listener]] with address = \":443\", and one with address = \":80\" and protocol = \"http\"";
+    reading.fault(missing, "there is no listener", remedy);
+}
+
+/// What can be said of the listeners alone, that for metrics included.
+pub(super) fn listeners(reading: &Reading, listeners: &[listener::Placed], metrics: Option<&(MetricsListener, Place)>) {
     let mut by_address: HashMap<SocketAddr, &Place> = HashMap::new();
     let metrics = metrics.map(|(metrics, place)| (metrics.address, place));
     let all = listeners.iter().map(|placed| (placed.listener.address, &placed.address));

@@ -98,7 +98,9 @@ pub(super) fn read(mut section: Section<'_>, trusted: &[IpNet]) -> Option<Placed
         None => Some(ListenerProtocol::Https),
         Some(item) => item.choice(&PROTOCOLS),
     };
-    let mut listener = Listener::new(address.unwrap_or_else(|| ([0, 0, 0, 0], 0).into()), protocol?);
+    // A protocol that is wrong is reported; the other keys are read all the same.
+    let mut listener =
+        Listener::new(address.unwrap_or_else(|| ([0, 0, 0, 0], 0).into()), protocol.unwrap_or(ListenerProtocol::Https));
     listener.trusted_proxies = trusted.to_vec();
     listener.public_port = section.optional("public_port", |item| item.integer(1..=65_535));
     listener.default_certificate = section.optional("default_certificate", |item| item.words().map(CertificateId::new));

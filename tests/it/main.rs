@@ -11,6 +11,7 @@ mod failures;
 mod framing;
 mod headers;
 mod observe;
+mod operate;
 mod plain;
 mod reload;
 mod responses;

@@ -19,6 +19,20 @@ fn unknown_keys_name_the_nearest() {
 }
 
 #[test]
+fn one_fault_in_a_listener_hides_no_other() {
+    let text = "[[listener]]\naddress = \":443\"\nprotocol = \"htps\"\npublic_prot = 443\n\
+                [[listener]]\naddress = \":443\"\n";
+    assert_eq!(
+        faults(text),
+        [
+            "3:12 listener[0].protocol: unknown value \"htps\"; did you mean \"https\"? one of: \"https\", \"http\"",
+            "4:1 listener[0].public_prot: unknown key; did you mean public_port?",
+            "6:11 listener[1].address: [::]:443 is listened on twice; the other is at doorward.toml:2:11; remove one of them, or choose another address or port",
+        ]
+    );
+}
+
+#[test]
 fn wrong_types_say_what_was_expected_and_found() {
     for (text, fault) in [
         ("workers = \"two\"", "6:11 workers: expected an integer, found a string; write it as in workers = 1"),

@@ -1,8 +1,10 @@
 //! The HTTP/2 door: a task for the connection, and one for each stream.
 
 mod body;
+mod head;
 mod outlet;
 mod stream;
+mod upgrade;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -54,6 +56,7 @@ fn builder(settings: &Settings) -> Builder {
     builder
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .enable_connect_protocol()
         .max_concurrent_streams(limits.h2_streams)
         .max_header_list_size(u32::try_from(header_list_size(limits)).unwrap_or(u32::MAX))
         .max_send_buffer_size(SEND_BUFFER)
@@ -122,16 +125,16 @@ async fn run<IO: Transport + 'static>(
         }
         let timeouts = &proxy.settings().timeouts;
         let now = match (flushed.is_pending(), streams.open.get()) {
-            (true, _) => Waiting::ForClient { taken: flusher.taken() },
-            (false, 0) => Waiting::ForRequest,
-            (false, _) => Waiting::ForStreams,
+            (true, _) => Waiting::Write { taken: flusher.taken() },
+            (false, 0) => Waiting::Request,
+            (false, _) => Waiting::Streams,
         };
         if seen != Some(now) {
             seen = Some(now);
             match now {
-                Waiting::ForClient { .. } => deadline.set(timeouts.write),
-                Waiting::ForRequest => deadline.set(timeouts.keep_alive),
-                Waiting::ForStreams => deadline.clear(),
+                Waiting::Write { .. } => deadline.set(timeouts.write),
+                Waiting::Request => deadline.set(timeouts.keep_alive),
+                Waiting::Streams => deadline.clear(),
             }
         }
         if deadline.poll_passed(cx).is_ready() {
@@ -153,11 +156,11 @@ async fn run<IO: Transport + 'static>(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Waiting {
     /// The client takes nothing of what is there for it, since it took so many bytes.
-    ForClient { taken: u64 },
+    Write { taken: u64 },
     /// No stream is open.
-    ForRequest,
+    Request,
     /// Streams have deadlines of their own.
-    ForStreams,
+    Streams,
 }
 
 /// The streams of a connection that are open.

@@ -11,7 +11,7 @@ use http::HeaderValue;
 use super::super::access_log::Record;
 use super::super::{Settings, headers};
 use super::body::{RequestBody, trailers};
-use super::stream::http_head;
+use super::head::http_head;
 use crate::backend::Exchange;
 use crate::http1::{Framing, ResponseHead, declared_length};
 use crate::net::Deadline;
