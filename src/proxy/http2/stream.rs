@@ -38,7 +38,7 @@ pub(super) async fn stream(
     let respond = RefCell::new(respond);
     let taken = Rc::new(Cell::new(0));
     let mut tunneled = None;
-    let result = match read_head(&parts, &recv, settings.limits.header_count, &mut head) {
+    let result = match read_head(&parts, &recv, &settings.limits, &mut head) {
         Err(failure) => Err(failure),
         Ok(framing) => {
             let most = settings.limits.request_body_bytes.unwrap_or(u64::MAX);
@@ -59,6 +59,10 @@ pub(super) async fn stream(
     };
     let respond = respond.into_inner();
     match result {
+        // Over HTTP/2 a 2xx opens the tunnel (RFC 8441 §5), but the app did not agree to one.
+        Ok(Answer::Forwarded(_)) if tunneled.is_some() && (200..300).contains(&response.status) => {
+            fail(respond, &head, Failure::not_switching("an answer of its own in place of 101"), &mut record);
+        }
         Ok(Answer::Forwarded(exchange)) => {
             relay(&settings, respond, &response, exchange, &deadline, &mut record).await;
         }
