@@ -5,8 +5,9 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use doorward::backend::Registry;
 use doorward::certs::{Ask, Certificate, Choice, PemPart, PemParts, SignatureScheme};
-use doorward::config::{BackendAddress, CertificateChoice, CertificateId, HttpsPolicy, Route, RouteHost};
+use doorward::config::{BackendAddress, CertificateId, Route, RouteHost};
 use doorward::names::HostPattern;
 use doorward::{certs, route};
 use rcgen::{CertificateParams, KeyPair};
@@ -91,21 +92,14 @@ fn route_by_host_and_path(bencher: divan::Bencher<'_, '_>) {
     let routes: Vec<Arc<Route>> = (0..NAMES)
         .flat_map(|n| ["/", "/api"].map(|path| (n, path)))
         .map(|(n, path)| {
-            Arc::new(Route {
-                name: format!("{}{path}", name(n)),
-                hosts: vec![RouteHost::Pattern(HostPattern::parse(&name(n)).expect("a name"))],
-                path: path.into(),
-                backend: vec![backend.clone()],
-                https: HttpsPolicy::Redirect,
-                certificate: CertificateChoice::Directory,
-                self_signed_until_issued: false,
-                rewrite_host: None,
-                forwarded: false,
-                tls_headers: false,
-            })
+            let hosts = vec![RouteHost::Pattern(HostPattern::parse(&name(n)).expect("a name"))];
+            let route = Route::new(hosts, [backend.clone()]);
+            Arc::new(Route { name: format!("{}{path}", name(n)), path: path.into(), ..route })
         })
         .collect();
-    let table = route::Table::new(&routes).expect("no conflict");
+    let configs = routes.iter().map(|route| &route.backend);
+    let backends = Registry::default().backends(configs).expect("backends");
+    let table = route::Table::new(&routes, &backends).expect("no conflict");
     let names: Vec<String> = (0..NAMES).map(name).collect();
     let mut n = 0;
     bencher.bench_local(move || {

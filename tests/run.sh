@@ -11,6 +11,7 @@ curl      curl
 openssl   openssl
 pebble    pebble
 h2load    nghttp2-client
+nginx     nginx-light
 "
 
 missing=()

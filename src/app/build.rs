@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use prometheus::{IntCounter, IntCounterVec, Opts};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts};
 
 use super::reload::{Fixed, Tried};
 use super::{App, Options, StartError, State, certificates, expiry, logs};
@@ -13,6 +13,7 @@ use crate::admin::command;
 use crate::admin::observe::{self, Readiness};
 use crate::admin::view::RunState;
 use crate::admin::{api, api::AdminSocket};
+use crate::backend::Registry;
 use crate::certs::Challenges;
 use crate::config::{self, Config, ListenerProtocol, MetricsListener};
 use crate::drain;
@@ -20,7 +21,7 @@ use crate::listen::{Door, Listener, ListenerSettings, Permits, Shared, Worker};
 use crate::metrics::Metrics;
 use crate::net;
 use crate::proxy::{AccessLog, Settings};
-use crate::route::{Conflict, Table as Routes};
+use crate::route::Table as Routes;
 use crate::tls::{Acceptor, Tickets};
 
 /// Threads of the control plane: it waits for most of its time.
@@ -57,6 +58,8 @@ pub(super) fn start(config: Config, options: Options) -> Result<App, StartError>
     registry.register(Box::new(expiry::Expiry::new(Arc::clone(&options.table))?))?;
     let dropped = IntCounter::new("doorward_access_log_dropped_total", "Access log lines that were not written.")?;
     let restarts = IntCounter::new("doorward_worker_restarts_total", "Workers that panicked and were started again.")?;
+    let insecure =
+        IntGauge::new("doorward_insecure_backends", "Routes to a backend whose certificate is not checked.")?;
     let reloads = IntCounterVec::new(Opts::new("doorward_reloads_total", "Reloads, by outcome."), &["outcome"])?;
     registry.register(Box::new(dropped.clone()))?;
     registry.register(Box::new(restarts.clone()))?;
@@ -69,7 +72,14 @@ pub(super) fn start(config: Config, options: Options) -> Result<App, StartError>
     for (config, sockets) in config.listeners.iter().zip(&sockets) {
         listeners.push(Arc::new(listener(config, &sockets[0], &options, &tickets)?));
     }
-    let settings = settings(&config, https_port(&listeners))?;
+    let backends = Arc::new(Registry::default());
+    let settings = settings(&config, &backends, https_port(&listeners))?;
+    registry.register(Box::new(insecure.clone()))?;
+    warn_of_insecure(&config, &insecure);
+    runtime.spawn({
+        let (backends, watch) = (Arc::clone(&backends), watch.clone());
+        async move { backends.follow_files(watch).await }
+    });
     let shared = Shared {
         settings: Arc::new(ArcSwap::from_pointee(settings)),
         challenges,
@@ -122,6 +132,8 @@ pub(super) fn start(config: Config, options: Options) -> Result<App, StartError>
         shared,
         tickets,
         listeners,
+        backends,
+        insecure,
         metrics: metrics_address,
         workers,
         certificates,
@@ -174,9 +186,12 @@ pub(super) fn open(workers: &[Worker], listener: &Arc<Listener>, sockets: Vec<Tc
 }
 
 /// What requests are served by.
-pub(super) fn settings(config: &Config, https_port: Option<u16>) -> Result<Settings, Conflict> {
+pub(super) fn settings(config: &Config, backends: &Registry, https_port: Option<u16>) -> Result<Settings, StartError> {
+    // Also those that no route uses yet: what is wrong with them is said now.
+    let all = config.routes.iter().map(|route| &route.backend).chain(&config.backends);
+    let backends = backends.backends(all)?;
     Ok(Settings {
-        routes: Routes::new(&config.routes)?,
+        routes: Routes::new(&config.routes, &backends[..config.routes.len()])?,
         timeouts: config.timeouts.clone(),
         limits: config.limits.clone(),
         access: config.log.access,
@@ -188,6 +203,19 @@ pub(super) fn settings(config: &Config, https_port: Option<u16>) -> Result<Setti
 pub(super) fn https_port(listeners: &[Arc<Listener>]) -> Option<u16> {
     let ports = || listeners.iter().filter(|l| l.protocol() == ListenerProtocol::Https).map(|l| l.port());
     ports().find(|port| *port == 443).or_else(|| ports().next())
+}
+
+/// Says which backends anybody could stand in for.
+pub(super) fn warn_of_insecure(config: &Config, insecure: &IntGauge) {
+    let routes = config.routes.iter().filter(|route| route.backend.is_insecure()).count();
+    insecure.set(i64::try_from(routes).unwrap_or(i64::MAX));
+    for route in config.routes.iter().filter(|route| route.backend.is_insecure()) {
+        tracing::warn!(
+            route = route.name,
+            backend = route.backend.label(),
+            "insecure = true: the backend's certificate is not checked"
+        );
+    }
 }
 
 /// The line that says where a listener is.

@@ -18,13 +18,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use prometheus::IntCounterVec;
+use prometheus::{IntCounterVec, IntGauge};
 use tokio::runtime::Runtime;
 
 use crate::admin::api::BindError as AdminError;
 use crate::admin::command::Inbox;
 use crate::admin::observe::Readiness;
 use crate::admin::view::ReloadView;
+use crate::backend::{BackendUnusable, Registry};
 use crate::certs::{LocalIssuer, OnDemand, Table};
 use crate::config::{Config, ListenerProtocol, Log};
 use crate::drain::Drain;
@@ -72,6 +73,8 @@ struct State {
     shared: Shared,
     tickets: Tickets,
     listeners: Vec<Arc<Listener>>,
+    backends: Arc<Registry>,
+    insecure: IntGauge,
     /// Where metrics answer: as configured, and as bound.
     metrics: Option<(SocketAddr, SocketAddr)>,
     workers: Vec<Worker>,
@@ -106,6 +109,9 @@ pub enum StartError {
     /// Two routes take the same requests.
     #[error(transparent)]
     Routes(#[from] Conflict),
+    /// A backend cannot be used.
+    #[error(transparent)]
+    Backend(#[from] BackendUnusable),
     /// TLS cannot be set up.
     #[error("cannot set up TLS: {0}")]
     Tls(String),

@@ -138,7 +138,7 @@ impl State {
         }
         // By the protocols that the listeners will have.
         let https_port = https_port(&config, &listeners);
-        let settings = build::settings(&config, https_port)?;
+        let settings = build::settings(&config, &self.backends, https_port)?;
         Ok(Prepared { config, settings, listeners, kept, opened })
     }
 
@@ -147,6 +147,7 @@ impl State {
         // Certificates first: a new route's first handshake finds its own.
         self.certificates.update(&config).await;
         self.shared.settings.store(Arc::new(settings));
+        build::warn_of_insecure(&config, &self.insecure);
         kept.into_iter().for_each(|(listener, settings)| listener.set(settings));
         for (listener, sockets) in opened {
             build::open(&self.workers, &listener, sockets);
@@ -213,6 +214,14 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
     for route in &new.routes {
         if old.routes.iter().any(|other| other.name == route.name && other != route) {
             lines.push(format!("changed route {}", route.name));
+        }
+    }
+    let (before, after) = (named(&old.backends, |b| b.name.clone()), named(&new.backends, |b| b.name.clone()));
+    lines.extend(after.difference(&before).map(|name| format!("added backend {name}")));
+    lines.extend(before.difference(&after).map(|name| format!("removed backend {name}")));
+    for backend in &new.backends {
+        if old.backends.iter().any(|other| other.name == backend.name && other != backend) {
+            lines.push(format!("changed backend {}", backend.name));
         }
     }
     let (before, after) = (named(&old.listeners, |l| l.address), named(&new.listeners, |l| l.address));

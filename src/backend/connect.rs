@@ -1,10 +1,14 @@
-//! A new connection to an endpoint.
+//! A new connection to an endpoint: the socket, then TLS where it is spoken.
 
 use std::io;
+use std::sync::Arc;
 
-use tokio::net::TcpStream;
+use rustls::ClientConfig;
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
 
-use super::BackendAddress;
+use super::stream::{Socket, Stream};
+use super::{BackendAddress, Endpoint};
 
 /// Why there is no connection. The request has not reached the backend.
 #[derive(Debug, thiserror::Error)]
@@ -25,13 +29,35 @@ pub enum ConnectError {
         /// What the system said.
         source: io::Error,
     },
+    /// There is no TLS with whatever took it.
+    #[error("no TLS with {address}: {source}")]
+    Tls {
+        /// The endpoint.
+        address: BackendAddress,
+        /// What is wrong with it.
+        source: io::Error,
+    },
 }
 
-/// Connects. Of a name's addresses, the first that answers is taken.
-pub(super) async fn connect(address: &BackendAddress) -> Result<TcpStream, ConnectError> {
+/// Connects, with `tls` where the endpoint has a transport.
+pub(super) async fn connect(endpoint: &Endpoint, tls: Option<Arc<ClientConfig>>) -> Result<Stream, ConnectError> {
+    let socket = open(&endpoint.address).await?;
+    let (Some(transport), Some(config)) = (&endpoint.transport, tls) else { return Ok(Stream::Plain(socket)) };
+    let failed = |source| ConnectError::Tls { address: endpoint.address.clone(), source };
+    let no_name = || failed(io::Error::new(io::ErrorKind::InvalidInput, "there is no name to ask for"));
+    let name = transport.name(&endpoint.address).ok_or_else(no_name)?;
+    let stream = TlsConnector::from(config).connect(name, socket).await.map_err(failed)?;
+    Ok(Stream::Tls(Box::new(stream)))
+}
+
+/// Opens the socket. Of a name's addresses, the first that answers is taken.
+async fn open(address: &BackendAddress) -> Result<Socket, ConnectError> {
     let failed = |source| ConnectError::Connect { address: address.clone(), source };
     let stream = match address {
         BackendAddress::Socket(socket) => TcpStream::connect(socket).await.map_err(failed)?,
+        BackendAddress::Unix(path) => {
+            return UnixStream::connect(&**path).await.map(Socket::Unix).map_err(failed);
+        }
         BackendAddress::Name(name, port) => {
             let resolved = tokio::net::lookup_host((name.as_str(), *port))
                 .await
@@ -51,5 +77,5 @@ pub(super) async fn connect(address: &BackendAddress) -> Result<TcpStream, Conne
         }
     };
     stream.set_nodelay(true).map_err(failed)?;
-    Ok(stream)
+    Ok(Socket::Tcp(stream))
 }

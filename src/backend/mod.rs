@@ -1,27 +1,29 @@
 //! Backends: where an app listens, the connections to it that are kept, and one exchange with it. Floor 3.
 //!
-//! Everything here belongs to one worker: each has its own [`Pools`], and no two cores share a connection.
+//! A [`Registry`] in the control plane makes [`Backend`]s, which all workers read. Connections belong to one
+//! worker: each has its own [`Pools`], and no two cores share one.
 
 mod connect;
+mod endpoint;
 mod exchange;
 mod pool;
+mod registry;
+mod stream;
+mod tls;
 mod upload;
 
 use std::time::Duration;
 
 pub use connect::ConnectError;
+pub use endpoint::{Backend, Endpoint};
 pub use exchange::{Exchange, ExchangeError};
 pub use pool::{Connection, Pools};
+pub use registry::{BackendUnusable, Registry};
+pub use stream::{Socket, Stream};
+pub use tls::{Transport, TransportError};
 pub use upload::RequestBodyError;
 
 pub use crate::config::BackendAddress;
-
-/// An app: one or more endpoints that answer alike.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Backend {
-    /// At least one; used in turn.
-    pub endpoints: Vec<BackendAddress>,
-}
 
 /// What an exchange may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,13 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use rustls::ClientConfig;
 use tokio::time::Instant;
 
-use super::{Backend, BackendAddress, BackendLimits, ConnectError, connect};
+use super::{Backend, BackendAddress, BackendLimits, ConnectError, Endpoint, Stream, Transport, connect, tls};
 use crate::net::{Inbox, Outbox};
 
 /// How often connections that were unused for too long are looked for.
@@ -18,13 +19,16 @@ const SWEEP: Duration = Duration::from_secs(5);
 /// A connection to an endpoint, with what came over it and what has yet to go.
 #[derive(Debug)]
 pub struct Connection {
-    /// The socket.
-    pub io: TcpStream,
+    /// The bytes, both ways.
+    pub io: Stream,
     /// What came.
     pub inbox: Inbox,
     /// What has yet to go.
     pub outbox: Outbox,
-    pub(super) address: BackendAddress,
+    /// Counts as in flight while it lives.
+    pub(super) local: Rc<Local>,
+    /// Which of its transport's configs it was made with.
+    generation: u64,
     /// Whether it has carried an exchange before: the backend may have closed it meanwhile.
     pub(super) reused: bool,
 }
@@ -33,29 +37,53 @@ impl Connection {
     /// The endpoint at the other end.
     #[must_use]
     pub fn address(&self) -> &BackendAddress {
-        &self.address
+        &self.local.endpoint.address
     }
 }
 
 /// All connections of one worker that wait to be used again.
 #[derive(Debug)]
 pub struct Pools {
-    idle: RefCell<HashMap<BackendAddress, Vec<Idle>>>,
+    endpoints: RefCell<HashMap<u64, Rc<Local>>>,
+    /// By transport: the generation, and this worker's copy of that config with its own sessions.
+    tls: RefCell<HashMap<u64, Session>>,
     limits: Cell<BackendLimits>,
     turn: Cell<usize>,
 }
 
+/// What one worker knows of an endpoint.
+#[derive(Debug)]
+pub(super) struct Local {
+    endpoint: Arc<Endpoint>,
+    idle: RefCell<Vec<Idle>>,
+}
+
 #[derive(Debug)]
 struct Idle {
-    connection: Connection,
+    io: Stream,
+    inbox: Inbox,
+    outbox: Outbox,
+    generation: u64,
     until: Instant,
+}
+
+#[derive(Debug)]
+struct Session {
+    transport: std::sync::Weak<Transport>,
+    generation: u64,
+    config: Arc<ClientConfig>,
 }
 
 impl Pools {
     /// Empty pools for the current thread. A task on the current `LocalRuntime` closes what is unused too long.
     #[must_use]
     pub fn spawn(limits: BackendLimits) -> Rc<Self> {
-        let this = Rc::new(Self { idle: RefCell::default(), limits: Cell::new(limits), turn: Cell::new(0) });
+        let this = Rc::new(Self {
+            endpoints: RefCell::default(),
+            tls: RefCell::default(),
+            limits: Cell::new(limits),
+            turn: Cell::new(0),
+        });
         tokio::task::spawn_local(sweep(Rc::downgrade(&this)));
         this
     }
@@ -72,7 +100,7 @@ impl Pools {
     }
 
     /// The endpoint whose turn it is, and the one after it where there are several.
-    pub fn pick<'a>(&self, backend: &'a Backend) -> (&'a BackendAddress, Option<&'a BackendAddress>) {
+    pub fn pick<'a>(&self, backend: &'a Backend) -> (&'a Arc<Endpoint>, Option<&'a Arc<Endpoint>>) {
         let endpoints = &backend.endpoints;
         let turn = if endpoints.len() > 1 { self.turn.replace(self.turn.get().wrapping_add(1)) } else { 0 };
         let at = turn % endpoints.len();
@@ -81,59 +109,87 @@ impl Pools {
     }
 
     /// A kept connection to the endpoint that is still open, the one used last first.
-    pub fn take(&self, address: &BackendAddress) -> Option<Connection> {
-        let mut idle = self.idle.borrow_mut();
-        let list = idle.get_mut(address)?;
+    pub fn take(&self, endpoint: &Endpoint) -> Option<Connection> {
+        let local = Rc::clone(self.endpoints.borrow().get(&endpoint.id)?);
         let now = Instant::now();
-        while let Some(Idle { mut connection, until }) = list.pop() {
-            if until > now && is_quiet(&mut connection) {
-                connection.reused = true;
-                return Some(connection);
+        loop {
+            let mut idle = local.idle.borrow_mut().pop()?;
+            if idle.until > now && idle.is_current(endpoint) && idle.is_quiet() {
+                let Idle { io, inbox, outbox, generation, .. } = idle;
+                return Some(Connection { io, inbox, outbox, local, generation, reused: true });
             }
         }
-        None
     }
 
     /// A new connection to the endpoint.
     ///
     /// # Errors
     /// [`ConnectError`].
-    pub async fn connect(&self, address: &BackendAddress) -> Result<Connection, ConnectError> {
-        let io = connect::connect(address).await?;
-        Ok(Connection { io, inbox: Inbox::new(), outbox: Outbox::default(), address: address.clone(), reused: false })
+    pub async fn connect(&self, endpoint: &Arc<Endpoint>) -> Result<Connection, ConnectError> {
+        let (generation, config) = endpoint.transport.as_ref().map(|transport| self.session(transport)).unzip();
+        let io = connect::connect(endpoint, config).await?;
+        let local = self.local(endpoint);
+        let (inbox, outbox) = (Inbox::new(), Outbox::default());
+        Ok(Connection { io, inbox, outbox, local, generation: generation.unwrap_or(0), reused: false })
     }
 
     /// How many connections wait to be used again.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.idle.borrow().values().map(Vec::len).sum()
+        self.endpoints.borrow().values().map(|local| local.idle.borrow().len()).sum()
     }
 
     /// Keeps a connection over which nothing is under way.
     pub(super) fn keep(&self, connection: Connection) {
         let limits = self.limits.get();
         debug_assert!(connection.inbox.is_empty() && connection.outbox.is_empty(), "something is under way");
-        let mut idle = self.idle.borrow_mut();
-        if !idle.contains_key(&connection.address) {
-            idle.insert(connection.address.clone(), Vec::new());
+        let Connection { io, inbox, outbox, local, generation, .. } = connection;
+        let mut list = local.idle.borrow_mut();
+        if list.len() < limits.idle_connections {
+            list.push(Idle { io, inbox, outbox, generation, until: Instant::now() + limits.keep_alive });
         }
-        if let Some(list) = idle.get_mut(&connection.address)
-            && list.len() < limits.idle_connections
+    }
+
+    fn local(&self, endpoint: &Arc<Endpoint>) -> Rc<Local> {
+        let new = || Rc::new(Local { endpoint: Arc::clone(endpoint), idle: RefCell::default() });
+        Rc::clone(self.endpoints.borrow_mut().entry(endpoint.id).or_insert_with(new))
+    }
+
+    /// The config that is in force, with the sessions of this worker.
+    fn session(&self, transport: &Arc<Transport>) -> (u64, Arc<ClientConfig>) {
+        let published = transport.current();
+        let mut sessions = self.tls.borrow_mut();
+        if let Some(session) = sessions.get(&transport.id())
+            && session.generation == published.generation
         {
-            list.push(Idle { connection, until: Instant::now() + limits.keep_alive });
+            return (session.generation, Arc::clone(&session.config));
         }
+        let (generation, config) = (published.generation, tls::with_own_sessions(&published.config));
+        let session = Session { transport: Arc::downgrade(transport), generation, config: Arc::clone(&config) };
+        sessions.insert(transport.id(), session);
+        (generation, config)
     }
 }
 
-/// Whether the backend has neither closed the connection nor sent anything, which it has no reason to.
-/// Asks what epoll has told already, so it makes no system call.
-fn is_quiet(connection: &mut Connection) -> bool {
-    let mut cx = Context::from_waker(Waker::noop());
-    match connection.io.poll_read_ready(&mut cx) {
-        Poll::Pending => true,
-        // The flag may be stale: only a read tells.
-        Poll::Ready(Ok(())) => connection.inbox.poll_fill(&mut connection.io, &mut cx).is_pending(),
-        Poll::Ready(Err(_)) => false,
+impl Idle {
+    /// Whether it was made as connections are made now.
+    fn is_current(&self, endpoint: &Endpoint) -> bool {
+        endpoint.transport.as_ref().is_none_or(|transport| transport.current().generation == self.generation)
+    }
+
+    /// Whether the backend has neither closed the connection nor sent anything, which it has no reason to.
+    /// Asks what epoll has told already, so it makes no system call.
+    fn is_quiet(&mut self) -> bool {
+        if self.io.is_quiet() {
+            return true;
+        }
+        // It may be stale, or be TLS's own (a ticket): only a read tells.
+        let mut cx = Context::from_waker(Waker::noop());
+        let quiet = self.inbox.poll_fill(&mut self.io, &mut cx).is_pending();
+        if matches!(self.io, Stream::Tls(_)) {
+            self.inbox.shrink();
+        }
+        quiet
     }
 }
 
@@ -142,9 +198,14 @@ async fn sweep(pools: Weak<Pools>) {
         tokio::time::sleep(SWEEP).await;
         let Some(pools) = pools.upgrade() else { return };
         let now = Instant::now();
-        pools.idle.borrow_mut().retain(|_, list| {
-            list.retain_mut(|idle| idle.until > now && is_quiet(&mut idle.connection));
-            !list.is_empty()
+        pools.endpoints.borrow_mut().retain(|_, local| {
+            local
+                .idle
+                .borrow_mut()
+                .retain_mut(|idle| idle.until > now && idle.is_current(&local.endpoint) && idle.is_quiet());
+            // Whoever uses it will put it back.
+            !local.idle.borrow().is_empty() || Rc::strong_count(local) > 1
         });
+        pools.tls.borrow_mut().retain(|_, session| session.transport.strong_count() > 0);
     }
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+use crate::backend::Registry;
 use crate::certs::{Certificate, CertificateError, directory, unix_now};
 use crate::config::{self, CertificateChoice, Config, Fault, HttpsPolicy, Loaded, RouteHost, Storage};
 use crate::names::HostPattern;
@@ -74,6 +75,7 @@ impl Report {
         };
         let mut problems = storage(&config);
         problems.extend(issuer(&config));
+        problems.extend(backends(&config));
         problems.extend(certificates(&config));
         let sound = problems.iter().all(|problem| problem.severity == Severity::Warning);
         let (listeners, routes) = (config.listeners.len(), config.routes.len());
@@ -115,6 +117,17 @@ pub fn issuer(config: &Config) -> Vec<Problem> {
         }
         _ => problem("holds no certificate in PEM; put the CA's root there (-----BEGIN CERTIFICATE-----)".to_owned()),
     }
+}
+
+/// Whether TLS to the backends can be set up.
+#[must_use]
+pub fn backends(config: &Config) -> Vec<Problem> {
+    let of_routes = config.routes.iter().map(|route| &route.backend).filter(|backend| backend.name.is_empty());
+    let all = config.backends.iter().chain(of_routes);
+    let unusable = |backend| Registry::default().backends([backend]).err();
+    all.filter_map(unusable)
+        .map(|unusable| Problem::error(format!("backend {}", unusable.backend), unusable.source.to_string()))
+        .collect()
 }
 
 /// What is wrong with the certificates in the directories, and with what routes and listeners expect of them.

@@ -1,114 +1,308 @@
-//! `backend`: where an app listens.
+//! `[[backend]]`: an app, where it listens, and what is spoken with it. A route's `backend` is one of these by its
+//! name, or an address, or a list of addresses, or a table with the same keys.
 
-use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::str::FromStr;
+use std::sync::Arc;
 
 use toml::de::DeValue;
 
-use super::reader::Item;
-use crate::names::{Hostname, NameError};
+use super::backend_address::{self, BackendAddress};
+use super::backend_tls::{self, BackendTls};
+use super::reader::{Item, Reading, Section, nearest};
+use super::source::Place;
 
 /// What a backend looks like in the config.
 pub(super) const EXAMPLE: &str = "\"127.0.0.1:3000\"";
 
-/// Where a backend's endpoint listens.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum BackendAddress {
-    /// An address and port.
-    Socket(SocketAddr),
-    /// A name that is looked up at each connect, and a port.
-    Name(Hostname, u16),
+/// An app: one or more endpoints that answer alike.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Backend {
+    /// `name`: what routes refer to; empty where the backend is written in the route itself.
+    pub name: String,
+    /// `endpoints`: at least one.
+    pub endpoints: Vec<Endpoint>,
+    /// `protocol`, default `http`, or what the endpoints' scheme says.
+    pub protocol: BackendProtocol,
+    /// `tls`: how its certificate is checked; meaningless without TLS.
+    pub tls: BackendTls,
 }
 
-/// Why a text is no address of a backend.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BackendError {
-    /// Another scheme than `http://`.
-    #[error("{0} backends are not supported yet")]
-    NotYet(String),
-    /// A path, query or user behind the port or before the host.
-    #[error("a backend is a host and a port, without a user, a path or a query")]
-    Extra,
-    /// No port, or none from 1 to 65535.
-    #[error("the backend has no port from 1 to 65535")]
-    Port,
-    /// The host is neither a name nor an address.
-    #[error("the backend's host is wrong: {0}")]
-    Host(#[from] NameError),
+/// One of a backend's endpoints.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// Where it listens.
+    pub address: BackendAddress,
 }
 
-impl FromStr for BackendAddress {
-    type Err = BackendError;
+/// What doorward speaks with a backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum BackendProtocol {
+    /// HTTP/1.1.
+    #[default]
+    Http,
+    /// HTTP/1.1 over TLS.
+    Https,
+    /// Bytes.
+    Tcp,
+    /// Bytes over TLS.
+    Tls,
+}
 
-    /// `127.0.0.1:3000`, `[::1]:3000`, `app:3000`, each also behind `http://` (then port 80 is the default),
-    /// or a port alone, for one on 127.0.0.1.
-    fn from_str(text: &str) -> Result<Self, BackendError> {
-        let mut default_port = None;
-        let mut authority = text;
-        if let Some((scheme, rest)) = text.split_once("://") {
-            if !scheme.eq_ignore_ascii_case("http") {
-                return Err(BackendError::NotYet(format!("{scheme}://")));
-            }
-            authority = rest.strip_suffix('/').unwrap_or(rest);
-            default_port = Some(80);
-        } else if text.starts_with("unix:") || text.starts_with('/') {
-            return Err(BackendError::NotYet("unix socket".to_owned()));
-        }
-        if authority.contains(['/', '?', '#', '@']) {
-            return Err(BackendError::Extra);
-        }
-        if !authority.is_empty() && authority.bytes().all(|b| b.is_ascii_digit()) && default_port.is_none() {
-            return Ok(Self::Socket((Ipv4Addr::LOCALHOST, parse_port(authority)?).into()));
-        }
-        let bare_ipv6 = authority.ends_with(']') || !authority.contains(':');
-        let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) if !bare_ipv6 => (host, parse_port(port)?),
-            _ => (authority, default_port.ok_or(BackendError::Port)?),
-        };
-        if host.contains(':') && !host.starts_with('[') {
-            return Err(BackendError::Host(NameError::Character));
-        }
-        let host = Hostname::parse(host)?;
-        Ok(match host.ip() {
-            Some(ip) => Self::Socket((ip, port).into()),
-            None => Self::Name(host, port),
-        })
+/// The words of [`BackendProtocol`], which are its schemes too.
+pub(super) const PROTOCOLS: [(&str, BackendProtocol); 4] = [
+    ("http", BackendProtocol::Http),
+    ("https", BackendProtocol::Https),
+    ("tcp", BackendProtocol::Tcp),
+    ("tls", BackendProtocol::Tls),
+];
+
+impl BackendProtocol {
+    /// Whether it is inside TLS.
+    #[must_use]
+    pub fn is_tls(self) -> bool {
+        matches!(self, Self::Https | Self::Tls)
     }
-}
 
-/// A port from 1 to 65535.
-pub(super) fn parse_port(text: &str) -> Result<u16, BackendError> {
-    let digits = text.bytes().all(|b| b.is_ascii_digit());
-    text.parse().ok().filter(|port| digits && *port > 0).ok_or(BackendError::Port)
-}
+    /// Whether it is HTTP.
+    #[must_use]
+    pub fn is_http(self) -> bool {
+        matches!(self, Self::Http | Self::Https)
+    }
 
-impl fmt::Display for BackendAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Its word in the config.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        PROTOCOLS.iter().find(|(_, protocol)| *protocol == self).map_or("", |(word, _)| word)
+    }
+
+    pub(super) fn default_port(self) -> Option<u16> {
         match self {
-            Self::Socket(address) => write!(f, "{address}"),
-            Self::Name(name, port) => write!(f, "{name}:{port}"),
+            Self::Http => Some(80),
+            Self::Https => Some(443),
+            Self::Tcp | Self::Tls => None,
         }
     }
 }
 
-/// Reads one address of `backend`.
-pub(super) fn read(item: &Item<'_>) -> Option<BackendAddress> {
+impl Backend {
+    /// A backend of these addresses that speaks HTTP, with every default.
+    #[must_use]
+    pub fn new(addresses: impl IntoIterator<Item = BackendAddress>) -> Self {
+        Self {
+            name: String::new(),
+            endpoints: addresses.into_iter().map(Endpoint::new).collect(),
+            protocol: BackendProtocol::Http,
+            tls: BackendTls::default(),
+        }
+    }
+
+    /// Whether anybody could stand in for it.
+    #[must_use]
+    pub fn is_insecure(&self) -> bool {
+        self.protocol.is_tls() && self.tls.insecure
+    }
+
+    /// What it is called in messages: its name, or else its first address.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match self.endpoints.first() {
+            Some(endpoint) if self.name.is_empty() => endpoint.address.to_string(),
+            _ => self.name.clone(),
+        }
+    }
+
+    /// Whether a list of addresses with a scheme says all that there is to it.
+    pub(super) fn is_short(&self) -> bool {
+        let addresses = self.endpoints.iter().map(|endpoint| endpoint.address.clone());
+        let unix = self.endpoints.iter().any(|endpoint| matches!(endpoint.address, BackendAddress::Unix(_)));
+        let short = Self { protocol: self.protocol, ..Self::new(addresses) };
+        *self == short && (self.protocol == BackendProtocol::Http || !unix)
+    }
+}
+
+impl Endpoint {
+    /// An endpoint with every default.
+    #[must_use]
+    pub fn new(address: BackendAddress) -> Self {
+        Self { address }
+    }
+}
+
+/// A backend, and where its endpoints and name are written.
+pub(super) struct Placed {
+    pub(super) backend: Backend,
+    pub(super) endpoints: Vec<Place>,
+    pub(super) name: Place,
+}
+
+/// What a route says of its backend.
+pub(super) enum Written {
+    /// All of it.
+    Whole(Box<Placed>),
+    /// A name, and where it stands.
+    Named(String, Place),
+}
+
+/// Reads one `[[backend]]`.
+pub(super) fn read_named(mut section: Section<'_>) -> Option<Placed> {
+    let name = section.required("name", "\"app\"", read_name);
+    let mut placed = read_section(section)?;
+    placed.backend.name = name?;
+    Some(placed)
+}
+
+/// Reads a route's `backend`.
+pub(super) fn read(item: &Item<'_>) -> Option<Written> {
+    match item.value.get_ref() {
+        DeValue::Table(_) => Some(Written::Whole(Box::new(read_section(item.section()?)?))),
+        DeValue::String(_) if is_name(item.written()) => Some(Written::Named(item.words()?, item.place())),
+        _ => {
+            let endpoints = read_endpoints(item)?;
+            let mut backend = Backend::new([]);
+            backend.protocol = shared_protocol(item, &endpoints)?.unwrap_or_default();
+            Some(Written::Whole(Box::new(placed(backend, endpoints, item.place()))))
+        }
+    }
+}
+
+/// A text that can be no address: it has neither a port nor a scheme.
+fn is_name(text: &str) -> bool {
+    let name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    !text.is_empty() && text.bytes().all(name) && !text.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn read_name(item: &Item<'_>) -> Option<String> {
+    let name = item.words()?;
+    if name.len() > 64 || !is_name(&name) {
+        let remedy = "use letters, digits, -, _ and . only, at most 64, and not digits alone, as in \"app\"";
+        return item.fault(format!("{:?} cannot be a backend's name", item.written()), remedy);
+    }
+    Some(name)
+}
+
+struct ReadEndpoint {
+    endpoint: Endpoint,
+    protocol: Option<BackendProtocol>,
+    place: Place,
+}
+
+fn read_section(mut section: Section<'_>) -> Option<Placed> {
+    let mut backend = Backend::new([]);
+    let mut of_scheme = None;
+    let endpoints = section.required("endpoints", "[\"127.0.0.1:3000\"]", |item| {
+        let endpoints = read_endpoints(item)?;
+        of_scheme = shared_protocol(item, &endpoints)?;
+        Some(endpoints)
+    });
+    let protocol = section.optional("protocol", |item| {
+        let protocol = item.choice(&PROTOCOLS)?;
+        match of_scheme.filter(|of_scheme| *of_scheme != protocol) {
+            Some(other) => {
+                let remedy = format!("write protocol = \"{}\", or leave it out", other.word());
+                item.fault(format!("the endpoints are {}:// ones", other.word()), remedy)
+            }
+            None => Some(protocol),
+        }
+    });
+    backend.protocol = protocol.or(of_scheme).unwrap_or_default();
+    section.set("tls", &mut backend.tls, |item| item.section().and_then(backend_tls::read));
+    if !backend.protocol.is_tls() {
+        let remedy = format!("write protocol = \"{}\", or remove tls", secure(backend.protocol).word());
+        section.refuse("tls", &format!("a backend that speaks {} has no TLS", backend.protocol.word()), &remedy);
+    }
+    let place = section.place();
+    let nameless = |read: &&ReadEndpoint| matches!(read.endpoint.address, BackendAddress::Unix(_));
+    if backend.protocol.is_tls()
+        && backend.tls.name().is_none()
+        && let Some(read) = endpoints.iter().flatten().find(nameless)
+    {
+        let remedy = "add tls = { server_name = \"app.internal\" }";
+        section.reading.fault(&read.place, "a unix socket has no name that its certificate could be for", remedy);
+    }
+    backend_tls::warn(section.reading, &place, &backend);
+    section.finish();
+    Some(placed(backend, endpoints?, place))
+}
+
+fn placed(mut backend: Backend, endpoints: Vec<ReadEndpoint>, name: Place) -> Placed {
+    let (list, places) = endpoints.into_iter().map(|read| (read.endpoint, read.place)).unzip();
+    backend.endpoints = list;
+    Placed { backend, endpoints: places, name }
+}
+
+/// One address, or a list of them.
+fn read_endpoints(item: &Item<'_>) -> Option<Vec<ReadEndpoint>> {
+    match item.value.get_ref() {
+        DeValue::Array(_) => item.some("backend", EXAMPLE, &format!("as in [{EXAMPLE}]"), read_endpoint),
+        _ => Some(vec![read_endpoint(item)?]),
+    }
+}
+
+fn read_endpoint(item: &Item<'_>) -> Option<ReadEndpoint> {
+    let (protocol, address) = read_address(item)?;
+    Some(ReadEndpoint { endpoint: Endpoint::new(address), protocol, place: item.place() })
+}
+
+fn read_address(item: &Item<'_>) -> Option<(Option<BackendProtocol>, BackendAddress)> {
     let text = match item.value.get_ref() {
         DeValue::Integer(integer) => integer.to_string(),
         DeValue::String(_) => item.text()?,
         _ => return item.wrong_type("a backend's address", "\"127.0.0.1:3000\""),
     };
-    match text.parse() {
-        Ok(address) => Some(address),
-        Err(error) => {
-            let remedy = match &error {
-                BackendError::NotYet(_) => "doorward speaks http:// to backends; write host:port, or http://host:port",
-                BackendError::Extra => "remove them; the path of a request is passed on as it is",
-                BackendError::Port => "add one, as in \"app:3000\" or \"127.0.0.1:3000\"",
-                BackendError::Host(_) => "write host:port, and an IPv6 address in brackets, as in \"[::1]:3000\"",
-            };
-            item.fault(error.to_string(), remedy)
+    match BackendAddress::parse(&text) {
+        Ok(parsed) => Some(parsed),
+        Err(error) => item.fault(error.to_string(), backend_address::remedy(&error)),
+    }
+}
+
+/// What the endpoints' schemes say, none where they have none; they have to agree.
+#[expect(clippy::option_option, reason = "the outer one is absent where a fault was reported")]
+fn shared_protocol(item: &Item<'_>, endpoints: &[ReadEndpoint]) -> Option<Option<BackendProtocol>> {
+    let written = |read: &ReadEndpoint| match (&read.endpoint.address, read.protocol) {
+        (BackendAddress::Unix(_), _) => None,
+        (_, protocol) => protocol,
+    };
+    let mut protocols = endpoints.iter().filter_map(written);
+    let first = protocols.next();
+    if let Some(other) = protocols.find(|protocol| Some(*protocol) != first) {
+        let first = first.unwrap_or_default().word();
+        let remedy = "use one scheme, or make two backends";
+        return item.fault(format!("one endpoint is {first}://, another {}://", other.word()), remedy);
+    }
+    Some(first)
+}
+
+/// The protocol with TLS around it.
+fn secure(protocol: BackendProtocol) -> BackendProtocol {
+    if protocol.is_http() { BackendProtocol::Https } else { BackendProtocol::Tls }
+}
+
+/// The backend that a route means; none where there is no such, which is reported.
+pub(super) fn resolve(reading: &Reading, written: Written, named: &[Arc<Backend>]) -> Option<Arc<Backend>> {
+    let (name, place) = match written {
+        Written::Whole(placed) => return Some(Arc::new(placed.backend)),
+        Written::Named(name, place) => (name, place),
+    };
+    if let Some(backend) = named.iter().find(|backend| backend.name == name) {
+        return Some(Arc::clone(backend));
+    }
+    let names: Vec<&str> = named.iter().map(|backend| backend.name.as_str()).collect();
+    let message = format!("no [[backend]] is called {name:?}, and as an address it has no port");
+    let remedy = match nearest(&name, &names) {
+        Some(near) => format!("did you mean \"{near}\"? an address has a port, as in \"{name}:3000\""),
+        None => format!("add a port, as in \"{name}:3000\", or a [[backend]] with that name"),
+    };
+    reading.fault(&place, message, remedy);
+    None
+}
+
+/// Reports names that two backends have.
+pub(super) fn check_names(reading: &Reading, named: &[Placed]) {
+    for (index, placed) in named.iter().enumerate() {
+        let same = |other: &&Placed| other.backend.name == placed.backend.name;
+        if let Some(first) = named[..index].iter().find(same) {
+            let message =
+                format!("two backends are called {:?}; the other is at {}", placed.backend.name, first.name.location());
+            reading.fault(&placed.name, message, "give one of them another name");
         }
     }
 }

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use super::load::Gathered;
 use super::reader::Reading;
 use super::source::Place;
 use super::{
-    Acme, BackendAddress, CertificateChoice, HttpsPolicy, ListenerProtocol, MetricsListener, Route, RouteHost,
+    Acme, Backend, BackendAddress, CertificateChoice, HttpsPolicy, ListenerProtocol, MetricsListener, Route, RouteHost,
 };
-use super::{listener, route};
+use super::{backend, listener, route};
 
 /// The port that every public CA dials for HTTP-01 (RFC 8555 §8.3).
 const HTTP_01_PORT: u16 = 80;
@@ -127,7 +128,6 @@ pub(super) fn together(
             reading.fault(&placed.https, message, remedy);
         });
     }
-    loops(reading, listeners, routes);
     if let Some(acme) = acme {
         issuing(reading, listeners, routes, acme);
     }
@@ -150,19 +150,31 @@ fn first_of<'r>(
 }
 
 /// A backend that is one of our own listeners would be asked again and again.
-fn loops(reading: &Reading, listeners: &[listener::Placed], routes: &[route::Placed]) {
-    for placed in routes {
-        for (backend, place) in placed.route.backend.iter().zip(&placed.backend) {
-            let BackendAddress::Socket(address) = backend else { continue };
-            let same = |own: &SocketAddr| {
-                own.port() == address.port()
-                    && (own.ip() == address.ip() || (own.ip().is_unspecified() && address.ip().is_loopback()))
-            };
-            if let Some(own) = listeners.iter().find(|placed| same(&placed.listener.address)) {
-                let message = format!("{address} is doorward's own listener at {}", own.address.location());
-                reading.fault(place, message, "name the address of the app");
-            }
+pub(super) fn loops(reading: &Reading, listeners: &[listener::Placed], gathered: &Gathered) {
+    let written = gathered.routes.iter().filter_map(|placed| match &placed.written {
+        Some(backend::Written::Whole(placed)) => Some(&**placed),
+        _ => None,
+    });
+    let all = gathered.backends.iter().chain(written);
+    for (endpoint, place) in all.flat_map(|placed| placed.backend.endpoints.iter().zip(&placed.endpoints)) {
+        let BackendAddress::Socket(address) = &endpoint.address else { continue };
+        let same = |own: &SocketAddr| {
+            own.port() == address.port()
+                && (own.ip() == address.ip() || (own.ip().is_unspecified() && address.ip().is_loopback()))
+        };
+        if let Some(own) = listeners.iter().find(|placed| same(&placed.listener.address)) {
+            let message = format!("{address} is doorward's own listener at {}", own.address.location());
+            reading.fault(place, message, "name the address of the app");
         }
+    }
+}
+
+/// Whether a route can be served by what its backend speaks.
+pub(super) fn protocol(reading: &Reading, place: &Place, backend: &Backend) {
+    if !backend.protocol.is_http() {
+        let message = format!("the backend speaks {}, and the route's requests are HTTP", backend.protocol.word());
+        let remedy = if backend.protocol.is_tls() { "write https:// for it" } else { "write http:// for it" };
+        reading.fault(place, message, remedy);
     }
 }
 

@@ -1,4 +1,4 @@
-//! `include`: further files, one for an app, each with `[[route]]` and `[[issuer]]` only.
+//! `include`: further files, one for an app, each with `[[route]]`, `[[backend]]` and `[[issuer]]` only.
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -62,7 +62,7 @@ fn read_file(reading: &Reading, source: &Rc<Source>, gathered: &mut Gathered) {
     gathered.take(&mut root);
     root.refuse("include", "an included file cannot include others", "list every pattern in the main file's include");
     for key in MAIN_ONLY {
-        let remedy = "move it to the main file; an included one holds [[route]] and [[issuer]] only";
+        let remedy = "move it to the main file; an included one holds [[route]], [[backend]] and [[issuer]] only";
         root.refuse(key, &format!("{key} cannot stand in an included file"), remedy);
     }
     root.finish();

@@ -10,8 +10,8 @@ use toml::de::DeTable;
 
 use super::reader::{Item, Reading, Section};
 use super::source::{Place, Source};
-use super::{Config, Fault, Faults, Machine};
-use super::{acme, certificates, checks, include, listener, operate, route, storage};
+use super::{Backend, Config, Fault, Faults, Machine};
+use super::{acme, backend, certificates, checks, include, listener, operate, route, storage};
 
 /// The most syntax errors of one file that are worth reading: one mistake can cause a series.
 const MAX_SYNTAX_FAULTS: usize = 10;
@@ -68,6 +68,7 @@ fn finish(path: &Path, text: String, machine: Machine) -> Result<Loaded, Faults>
 #[derive(Default)]
 pub(super) struct Gathered {
     pub(super) routes: Vec<route::Placed>,
+    pub(super) backends: Vec<backend::Placed>,
     pub(super) issuers: Vec<acme::Placed>,
     pub(super) files: Vec<PathBuf>,
     pub(super) watched: BTreeSet<PathBuf>,
@@ -78,6 +79,9 @@ impl Gathered {
     pub(super) fn take(&mut self, root: &mut Section<'_>) {
         for section in sections(root, "route") {
             self.routes.extend(route::read(section));
+        }
+        for section in sections(root, "backend") {
+            self.backends.extend(backend::read_named(section));
         }
         for section in sections(root, "issuer") {
             self.issuers.extend(acme::read_issuer(section));
@@ -124,6 +128,11 @@ fn read_main(reading: &Reading, source: &Rc<Source>, file: &Path) -> Option<Conf
     let missing = root.place_of("listener");
     root.finish();
     checks::routes(reading, &gathered.routes);
+    backend::check_names(reading, &gathered.backends);
+    if listeners_known {
+        checks::loops(reading, &listeners, &gathered);
+    }
+    config.backends = resolve_backends(reading, &mut gathered);
     if listeners_known && listeners.is_empty() {
         checks::no_listener(reading, &missing);
     }
@@ -140,6 +149,20 @@ fn read_main(reading: &Reading, source: &Rc<Source>, file: &Path) -> Option<Conf
     gathered.watched.extend(secrets.iter().filter_map(|file| file.parent().map(Path::to_owned)));
     config.watched = gathered.watched.into_iter().collect();
     Some(config)
+}
+
+/// Gives each route its backend; returns those that have a name.
+fn resolve_backends(reading: &Reading, gathered: &mut Gathered) -> Vec<Arc<Backend>> {
+    let backends = std::mem::take(&mut gathered.backends);
+    let named: Vec<_> = backends.into_iter().map(|placed| Arc::new(placed.backend)).collect();
+    for placed in &mut gathered.routes {
+        let Some(written) = placed.written.take() else { continue };
+        if let Some(backend) = backend::resolve(reading, written, &named) {
+            checks::protocol(reading, &placed.backend, &backend);
+            placed.route.backend = backend;
+        }
+    }
+    named
 }
 
 /// The tables of `[[key]]`.

@@ -6,6 +6,8 @@
 
 mod acme;
 mod backend;
+mod backend_address;
+mod backend_tls;
 mod certificates;
 mod checks;
 mod fault;
@@ -27,7 +29,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use acme::{Acme, Eab, Issuer, KeyType};
-pub use backend::{BackendAddress, BackendError};
+pub use backend::{Backend, BackendProtocol, Endpoint};
+pub use backend_address::{BackendAddress, BackendError};
+pub use backend_tls::{BackendCa, BackendSni, BackendTls};
 pub use certificates::{CertificateId, Certificates};
 pub use fault::{Fault, Faults, Position};
 pub use listener::{Listener, ListenerProtocol, TlsOptions, TlsVersion};
@@ -55,6 +59,8 @@ pub struct Config {
     pub storage: Storage,
     /// `[acme]`, where a route has `certificate = "auto"` or the section is written.
     pub acme: Option<Acme>,
+    /// `[[backend]]`, of the main file first, then of the includes by path; those that no route uses as well.
+    pub backends: Vec<Arc<Backend>>,
     /// `[[route]]`, of the main file first, then of the includes by path.
     pub routes: Vec<Arc<Route>>,
     /// `[timeouts]`.
@@ -82,6 +88,7 @@ impl Default for Config {
             certificates: Certificates::default(),
             storage: Storage::default(),
             acme: None,
+            backends: Vec::new(),
             routes: Vec::new(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),

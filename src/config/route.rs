@@ -1,11 +1,11 @@
 //! `[[route]]`: which host and path goes to which backend.
 
 use std::fmt;
-
-use toml::de::DeValue;
+use std::sync::Arc;
 
 use super::CertificateId;
-use super::backend::{self, BackendAddress, parse_port};
+use super::backend::{self, Backend};
+use super::backend_address::{BackendAddress, parse_port};
 use super::reader::{Item, Section};
 use super::source::Place;
 use crate::names::{HostPattern, Hostname};
@@ -19,8 +19,8 @@ pub struct Route {
     pub hosts: Vec<RouteHost>,
     /// `path`: the prefix that the request's path has to have, at a segment's edge; default `/`.
     pub path: String,
-    /// `backend`: one address or several, used in turn.
-    pub backend: Vec<BackendAddress>,
+    /// `backend`: where its requests go.
+    pub backend: Arc<Backend>,
     /// `https`, default `redirect`.
     pub https: HttpsPolicy,
     /// `certificate`: default `directory`.
@@ -86,12 +86,12 @@ pub(super) const HTTPS: [(&str, HttpsPolicy); 3] =
 impl Route {
     /// A route for all paths of `hosts`, with every default.
     #[must_use]
-    pub fn new(hosts: Vec<RouteHost>, backend: Vec<BackendAddress>) -> Self {
+    pub fn new(hosts: Vec<RouteHost>, backend: impl IntoIterator<Item = BackendAddress>) -> Self {
         Self {
             name: hosts.first().map(ToString::to_string).unwrap_or_default(),
             hosts,
             path: "/".to_owned(),
-            backend,
+            backend: Arc::new(Backend::new(backend)),
             https: HttpsPolicy::default(),
             certificate: CertificateChoice::default(),
             self_signed_until_issued: false,
@@ -110,8 +110,9 @@ pub(super) struct Placed {
     pub(super) hosts: Vec<Place>,
     pub(super) https: Place,
     pub(super) certificate: Place,
-    /// One for each address.
-    pub(super) backend: Vec<Place>,
+    /// What stands there; it is put into `route` when all backends are known. None where it was wrong.
+    pub(super) written: Option<backend::Written>,
+    pub(super) backend: Place,
 }
 
 /// Reads one `[[route]]`.
@@ -122,16 +123,9 @@ pub(super) fn read(mut section: Section<'_>) -> Option<Placed> {
         item.some("host", "\"app.example.com\"", "or \"*\" for every host", read)
     });
     let path = section.optional("path", read_path);
-    let backend = section.required("backend", backend::EXAMPLE, |item| {
-        let read = |element: &Item<'_>| Some((backend::read(element)?, element.place()));
-        match item.value.get_ref() {
-            DeValue::Array(_) => item.some("backend", backend::EXAMPLE, &format!("as in [{}]", backend::EXAMPLE), read),
-            _ => Some(vec![read(item)?]),
-        }
-    });
+    let written = section.required("backend", backend::EXAMPLE, backend::read);
     let (hosts, host_places): (Vec<_>, _) = hosts.unwrap_or_default().into_iter().unzip();
-    let (backend, backend_places) = backend.unwrap_or_default().into_iter().unzip();
-    let mut route = Route::new(hosts, backend);
+    let mut route = Route::new(hosts, []);
     if let Some(path) = path {
         if path != "/" {
             route.name.push_str(&path);
@@ -151,10 +145,10 @@ pub(super) fn read(mut section: Section<'_>) -> Option<Placed> {
         let remedy = "write certificate = \"auto\", or remove self_signed_until_issued";
         section.reading.fault(&place, "only a certificate from ACME can be waited for", remedy);
     }
-    let places = ["name", "https", "certificate"].map(|key| section.place_of(key));
+    let places = ["name", "https", "certificate", "backend"].map(|key| section.place_of(key));
     section.finish();
-    let [name, https, certificate] = places;
-    Some(Placed { route, name, hosts: host_places, https, certificate, backend: backend_places })
+    let [name, https, certificate, backend] = places;
+    Some(Placed { route, name, hosts: host_places, https, certificate, written, backend })
 }
 
 fn read_name(item: &Item<'_>) -> Option<String> {

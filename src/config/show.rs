@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::values::show_size;
 use super::{AccessLog, Acme, CertificateChoice, Config, Limits, Listener, Log, Route, Storage, Timeouts};
-use super::{acme, listener, operate, route};
+use super::{Backend, BackendAddress, BackendCa, BackendProtocol, BackendSni, BackendTls};
+use super::{acme, backend_tls, listener, operate, route};
 
 impl Config {
     /// The effective config as one TOML file: includes are in it, every default is filled in, secrets are `"***"`.
@@ -23,6 +24,11 @@ impl Config {
         out.section("storage").text("kind", "file").text("path", path.display());
         if let Some(acme) = &self.acme {
             out.acme(acme);
+        }
+        for backend in &self.backends {
+            out.line("\n[[backend]]");
+            out.text("name", &backend.name);
+            out.backend(backend, "backend");
         }
         for route in &self.routes {
             out.route(route);
@@ -80,7 +86,12 @@ impl Toml {
         self.text("name", &route.name);
         self.list("hosts", &route.hosts);
         self.text("path", &route.path);
-        self.list("backend", &route.backend);
+        let backend = &*route.backend;
+        if !backend.name.is_empty() {
+            self.text("backend", &backend.name);
+        } else if backend.is_short() {
+            self.list("backend", backend.endpoints.iter().map(|endpoint| short(backend.protocol, &endpoint.address)));
+        }
         self.text("https", word(&route::HTTPS, &route.https));
         self.text(
             "certificate",
@@ -96,6 +107,43 @@ impl Toml {
             self.text("host", host);
         }
         self.value("forwarded", route.forwarded).value("tls_headers", route.tls_headers);
+        if backend.name.is_empty() && !backend.is_short() {
+            self.line("[route.backend]");
+            self.backend(backend, "route.backend");
+        }
+    }
+
+    /// The keys of a backend besides its name.
+    fn backend(&mut self, backend: &Backend, section: &str) {
+        self.list("endpoints", backend.endpoints.iter().map(|endpoint| &endpoint.address));
+        self.text("protocol", backend.protocol.word());
+        if backend.protocol.is_tls() {
+            self.line(&format!("[{section}.tls]"));
+            self.backend_tls(&backend.tls);
+        }
+    }
+
+    fn backend_tls(&mut self, tls: &BackendTls) {
+        match &tls.ca {
+            BackendCa::Default if !tls.checks_chain() => {}
+            BackendCa::Default | BackendCa::System => drop(self.text("ca", "system")),
+            BackendCa::File(path) => drop(self.text("ca", path.display())),
+        }
+        if let Some(name) = &tls.server_name {
+            self.text("server_name", name);
+        }
+        match &tls.sni {
+            BackendSni::Checked => {}
+            BackendSni::Off => drop(self.value("sni", false)),
+            BackendSni::Name(name) => drop(self.text("sni", name)),
+        }
+        if !tls.pins.is_empty() {
+            self.list("pin_sha256", tls.pins.iter().map(backend_tls::show_pin));
+        }
+        if let Some((certificate, key)) = &tls.client {
+            self.text("client_certificate", certificate.display()).text("client_key", key.display());
+        }
+        self.value("insecure", tls.insecure);
     }
 
     fn timeouts(&mut self, timeouts: &Timeouts) {
@@ -157,6 +205,14 @@ impl Toml {
 /// A TOML string that means the value, and in which nothing is looked up in the environment.
 fn quoted(value: impl Display) -> String {
     toml::Value::String(value.to_string().replace("${", "$${")).to_string()
+}
+
+/// An address that says what is spoken there.
+fn short(protocol: BackendProtocol, address: &BackendAddress) -> String {
+    match protocol {
+        BackendProtocol::Http => address.to_string(),
+        _ => format!("{}://{address}", protocol.word()),
+    }
 }
 
 fn duration(value: Duration) -> impl Display {

@@ -120,7 +120,14 @@ impl From<FramingError> for Failure {
 
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
-        Self::new(502, "connect_failed", "the app cannot be reached").because(error)
+        match &error {
+            ConnectError::Tls { .. } => {
+                Self::new(502, "backend_tls", "the connection to the app cannot be secured").because(error)
+            }
+            ConnectError::Resolve { .. } | ConnectError::Connect { .. } => {
+                Self::new(502, "connect_failed", "the app cannot be reached").because(error)
+            }
+        }
     }
 }
 

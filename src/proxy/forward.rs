@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use super::failure::Failure;
 use super::headers;
 use super::page::Page;
 use super::{Proxy, Settings, Snapshot};
-use crate::backend::{BackendAddress, Connection, Exchange, RequestBodyError};
+use crate::backend::{Connection, Endpoint, Exchange, RequestBodyError};
 use crate::http1::{Framing, RequestHead, ResponseHead};
 use crate::net::Deadline;
 use crate::route::{HttpsPolicy, Route};
@@ -181,16 +182,16 @@ where
 async fn connect(
     proxy: &Proxy,
     settings: &Settings,
-    endpoint: &BackendAddress,
-    other: Option<&BackendAddress>,
+    endpoint: &Arc<Endpoint>,
+    other: Option<&Arc<Endpoint>>,
     deadline: &Deadline,
     record: &mut Record,
 ) -> Result<Connection, Failure> {
     let mut failure = Failure::no_endpoint();
-    for address in std::iter::once(endpoint).chain(other) {
-        record.endpoint = Some(address.clone());
+    for endpoint in std::iter::once(endpoint).chain(other) {
+        record.endpoint = Some(endpoint.address.clone());
         deadline.set(settings.timeouts.connect);
-        match deadline.bound(proxy.pools.connect(address)).await {
+        match deadline.bound(proxy.pools.connect(endpoint)).await {
             Some(Ok(connection)) => return Ok(connection),
             Some(Err(error)) => failure = error.into(),
             None => failure = Failure::connect_timeout(),

@@ -22,7 +22,7 @@ pub struct Route {
     /// The prefix of the path, `/` for all.
     pub path: String,
     /// The app.
-    pub backend: Backend,
+    pub backend: Arc<Backend>,
     /// What is done with requests that come without TLS, or with it.
     pub https: HttpsPolicy,
     /// The one certificate that its hosts are served with, where the config says which.
@@ -36,12 +36,12 @@ pub struct Route {
 }
 
 impl Route {
-    fn new(index: usize, config: &config::Route) -> Self {
+    fn new(index: usize, config: &config::Route, backend: &Arc<Backend>) -> Self {
         Self {
             index,
             name: Arc::from(config.name.as_str()),
             path: config.path.clone(),
-            backend: Backend { endpoints: config.backend.clone() },
+            backend: Arc::clone(backend),
             https: config.https,
             certificate: match &config.certificate {
                 CertificateChoice::Id(id) => Some(id.clone()),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Route;
+use crate::backend::Backend;
 use crate::config::{self, RouteHost};
 use crate::names::HostMap;
 
@@ -29,14 +30,15 @@ pub struct Conflict {
 }
 
 impl Table {
-    /// Makes the table.
+    /// Makes the table. `backends` are those of `configs`, one each.
     ///
     /// # Errors
     /// [`Conflict`]: one request could go two ways. A loaded config never has one.
-    pub fn new(configs: &[Arc<config::Route>]) -> Result<Self, Conflict> {
+    pub fn new(configs: &[Arc<config::Route>], backends: &[Arc<Backend>]) -> Result<Self, Conflict> {
+        debug_assert_eq!(configs.len(), backends.len(), "a backend for each route");
         let mut this = Self::default();
-        for (index, config) in configs.iter().enumerate() {
-            let route = Arc::new(Route::new(index, config));
+        for (index, (config, backend)) in configs.iter().zip(backends).enumerate() {
+            let route = Arc::new(Route::new(index, config, backend));
             for host in &config.hosts {
                 this.add(host, &route)?;
             }
@@ -79,27 +81,21 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{CertificateChoice, HttpsPolicy};
 
     fn route(name: &str, hosts: &[&str], path: &str) -> Arc<config::Route> {
         let host = |h: &&str| if *h == "*" { RouteHost::Any } else { RouteHost::Pattern(h.parse().expect("a host")) };
-        Arc::new(config::Route {
-            name: name.to_owned(),
-            hosts: hosts.iter().map(host).collect(),
-            path: path.to_owned(),
-            backend: Vec::new(),
-            https: HttpsPolicy::Redirect,
-            certificate: CertificateChoice::Directory,
-            self_signed_until_issued: false,
-            rewrite_host: None,
-            forwarded: false,
-            tls_headers: false,
-        })
+        let route = config::Route::new(hosts.iter().map(host).collect(), []);
+        Arc::new(config::Route { name: name.to_owned(), path: path.to_owned(), ..route })
+    }
+
+    fn table(routes: &[Arc<config::Route>]) -> Result<Table, Conflict> {
+        let backend = Arc::new(Backend::new("", Vec::new()));
+        Table::new(routes, &vec![backend; routes.len()])
     }
 
     #[test]
     fn the_host_decides_then_the_longest_path() {
-        let table = Table::new(&[
+        let table = table(&[
             route("root", &["example.com"], "/"),
             route("api", &["example.com"], "/api"),
             route("admin", &["example.com"], "/api/admin/"),
@@ -129,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_host_and_path_go_one_way() {
-        let error = Table::new(&[route("a", &["x.test", "y.test"], "/"), route("b", &["y.test"], "/")]);
+        let error = table(&[route("a", &["x.test", "y.test"], "/"), route("b", &["y.test"], "/")]);
         assert_eq!(error.err().map(|e| (e.first, e.second, e.host)), Some(("a".into(), "b".into(), "y.test".into())));
     }
 }

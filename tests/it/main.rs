@@ -3,6 +3,7 @@
 mod support;
 
 mod acme;
+mod backend_tls;
 mod check;
 mod dev;
 mod directory;

@@ -36,7 +36,7 @@ impl Banner<'_> {
             styled(Style::Dim, env!("CARGO_PKG_VERSION"))
         );
         for route in &self.routes {
-            let app = route.backend.first().map(ToString::to_string).unwrap_or_default();
+            let app = route.backend.endpoints.first().map(|endpoint| endpoint.address.to_string()).unwrap_or_default();
             let app = if self.demo {
                 "the demo app (start `doorward dev 3000` for yours on port 3000)".to_owned()
             } else {

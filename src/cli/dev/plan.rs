@@ -144,7 +144,8 @@ mod tests {
     fn each_app_has_its_host_and_the_demo_all_of_them() {
         let several = targets(&["app.localhost=3000", "api.localhost=127.0.0.1:4000"]);
         let config = plan(&several).config().expect("sound");
-        let shown: Vec<_> = config.routes.iter().map(|r| (r.name.as_str(), r.backend[0].to_string())).collect();
+        let shown: Vec<_> =
+            config.routes.iter().map(|r| (r.name.as_str(), r.backend.endpoints[0].address.to_string())).collect();
         assert_eq!(
             shown,
             [("app.localhost", "localhost:3000".to_owned()), ("api.localhost", "127.0.0.1:4000".to_owned())]

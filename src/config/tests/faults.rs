@@ -141,19 +141,43 @@ fn routes_that_cannot_be() {
         ),
         (
             "\"app\"",
-            "8:11 route[0].backend: the backend has no port from 1 to 65535; add one, as in \"app:3000\" or \"127.0.0.1:3000\"",
+            "8:11 route[0].backend: no [[backend]] is called \"app\", and as an address it has no port; add a port, as in \"app:3000\", or a [[backend]] with that name",
         ),
         (
             "\"app:+80\"",
             "8:11 route[0].backend: the backend has no port from 1 to 65535; add one, as in \"app:3000\" or \"127.0.0.1:3000\"",
         ),
         (
-            "\"https://app:443\"",
-            "8:11 route[0].backend: https:// backends are not supported yet; doorward speaks http:// to backends; write host:port, or http://host:port",
+            "\"gopher://app:443\"",
+            "8:11 route[0].backend: gopher:// is nothing that a backend speaks; write http://, https://, tcp:// or tls:// before host:port, or host:port alone for http",
         ),
         (
-            "\"unix:/run/app.sock\"",
-            "8:11 route[0].backend: unix socket backends are not supported yet; doorward speaks http:// to backends; write host:port, or http://host:port",
+            "\"tcp://app:443\"",
+            "8:11 route[0].backend: the backend speaks tcp, and the route's requests are HTTP; write http:// for it",
+        ),
+        (
+            "[\"app:3000\", \"http://app:3001\", \"https://app\"]",
+            "8:11 route[0].backend: one endpoint is http://, another https://; use one scheme, or make two backends",
+        ),
+        (
+            "\"unix:app.sock\"",
+            "8:11 route[0].backend: the path of a unix socket is absolute and has at most 107 bytes; write it as in \"unix:/run/app.sock\"",
+        ),
+        (
+            "{ endpoints = [\"https://app\"], protocol = \"http\" }",
+            "8:53 route[0].backend.protocol: the endpoints are https:// ones; write protocol = \"https\", or leave it out",
+        ),
+        (
+            "{ endpoints = [\"app:1\"], tls = { insecure = true } }",
+            "8:36 route[0].backend.tls: a backend that speaks http has no TLS; write protocol = \"https\", or remove tls",
+        ),
+        (
+            "{ endpoints = [\"unix:/a\"], protocol = \"https\" }",
+            "8:26 route[0].backend.endpoints[0]: a unix socket has no name that its certificate could be for; add tls = { server_name = \"app.internal\" }",
+        ),
+        (
+            "{ endpoints = [\"https://app\"], tls = { insecure = true, ca = \"system\" } }",
+            "8:67 route[0].backend.tls.ca: insecure = true checks nothing, ca neither; remove insecure, so that ca is checked",
         ),
         (
             "[\"app:3000\", \"http://app:3000/api\"]",

@@ -63,8 +63,8 @@ fn faults_name_the_included_file() {
         found[..3],
         [
             "r/1.toml:1:1: include: an included file cannot include others remedy: list every pattern in the main file's include",
-            "r/1.toml:2:2: log: log cannot stand in an included file remedy: move it to the main file; an included one holds [[route]] and [[issuer]] only",
-            "r/1.toml:4:2: listner: unknown key remedy: the keys here are: route, issuer",
+            "r/1.toml:2:2: log: log cannot stand in an included file remedy: move it to the main file; an included one holds [[route]], [[backend]] and [[issuer]] only",
+            "r/1.toml:4:2: listner: unknown key remedy: the keys here are: route, backend, issuer",
         ]
     );
     assert!(found[3].starts_with("r/2.toml:1:9: unclosed array table"), "{found:#?}");
@@ -158,7 +158,7 @@ fn variables_stand_in_any_string() {
         .config;
     let route = &config.routes[0];
     assert_eq!(route.hosts[1].to_string(), "x.app.example.com");
-    assert_eq!(route.backend[0].to_string(), "app.example.com:3000");
+    assert_eq!(route.backend.endpoints[0].address.to_string(), "app.example.com:3000");
     assert_eq!(route.name, "${PORT} $ {");
 
     let faults = load("hosts = [\"${NONE}.${NEITHER}\", \"${HOST\", \"${A-B}\"]\nbackend = \"app:${SECRET}\"")

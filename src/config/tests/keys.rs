@@ -17,7 +17,7 @@ fn a_small_config_has_every_default() {
         files: config.files.clone(),
         watched: config.watched.clone(),
         listeners: vec![Arc::new(Listener::new(address, ListenerProtocol::Https))],
-        routes: vec![Arc::new(Route::new(vec![host], vec![backend]))],
+        routes: vec![Arc::new(Route::new(vec![host], [backend]))],
         ..Config::default()
     };
     assert_eq!(config, expected);
@@ -38,7 +38,7 @@ fn every_key_is_read() {
     assert_eq!(acme.issuer.profile.as_deref(), Some("short"), "[acme] overrides [[issuer]]");
     let route = &config.routes[0];
     assert_eq!((route.hosts[0].to_string().as_str(), route.path.as_str()), ("shop.example.com", "/api"));
-    let backends: Vec<String> = route.backend.iter().map(ToString::to_string).collect();
+    let backends: Vec<String> = route.backend.endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect();
     assert_eq!(backends, ["127.0.0.1:3000", "[::1]:3001", "app:3002", "app:80", "127.0.0.1:3003"]);
     assert_eq!(config.limits.request_body_bytes, Some(10_000_000));
     assert_eq!(config.timeouts.tunnel_idle, std::time::Duration::from_secs(2 * 86_400));
@@ -96,7 +96,7 @@ fn known_keys() -> BTreeMap<String, Vec<String>> {
 #[test]
 fn the_full_config_has_every_key_that_is_known() {
     let keys = known_keys();
-    assert_eq!(keys.len(), 15, "{keys:?}");
+    assert_eq!(keys.len(), 17, "{keys:?}");
     let table: toml::Table = FULL.parse().expect("TOML");
     for (section, keys) in &keys {
         let mut tables = vec![toml::Value::Table(table.clone())];

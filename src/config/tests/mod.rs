@@ -55,6 +55,19 @@ profile = "long"
 key_id = "other"
 hmac_key = "file:eab.key"
 
+[[backend]]
+name = "shop"
+endpoints = ["shop.internal:8443", "unix:/run/shop.sock"]
+protocol = "https"
+[backend.tls]
+ca = "shop-ca.pem"
+server_name = "shop.internal"
+sni = "edge.internal"
+pin_sha256 = ["sha256//AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="]
+client_certificate = "client.pem"
+client_key = "client.key"
+insecure = false
+
 [[route]]
 name = "shop"
 hosts = ["Shop.example.com", "192.0.2.9"]

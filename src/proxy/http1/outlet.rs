@@ -168,6 +168,7 @@ mod tests {
     use std::io;
     use std::pin::Pin;
     use std::rc::Rc;
+    use std::sync::Arc;
     use std::time::Duration;
 
     use http::Method;
@@ -175,7 +176,7 @@ mod tests {
 
     use super::super::wire::RequestBody;
     use super::*;
-    use crate::backend::{BackendAddress, BackendLimits, Pools};
+    use crate::backend::{BackendAddress, BackendLimits, Endpoint, Pools};
     use crate::http1::ResponseHead;
 
     /// As TLS over a full socket: takes what is written, and keeps it until it can be flushed.
@@ -213,7 +214,8 @@ mod tests {
         let keep_alive = Duration::from_secs(60);
         let pools = Pools::spawn(BackendLimits { header_bytes: 4096, idle_connections: 1, keep_alive });
         let address = BackendAddress::Socket(listener.local_addr()?);
-        let connection = pools.connect(&address).await.map_err(io::Error::other)?;
+        let endpoint = Arc::new(Endpoint::new(address, None));
+        let connection = pools.connect(&endpoint).await.map_err(io::Error::other)?;
         let (mut backend, _) = listener.accept().await?;
         backend.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await?;
         let wire = Rc::new(RefCell::new(Wire::new(Keeping::default())));

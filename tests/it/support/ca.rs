@@ -39,6 +39,7 @@ pub(crate) struct LeafPlan<'a> {
     ca: &'a TestCa,
     names: Vec<String>,
     rsa: bool,
+    client: bool,
     days: (i64, i64),
 }
 
@@ -63,7 +64,13 @@ impl TestCa {
 
     /// A certificate for these names (or addresses), ECDSA and valid unless it is told otherwise.
     pub(crate) fn leaf(&self, names: &[&str]) -> LeafPlan<'_> {
-        LeafPlan { ca: self, names: names.iter().map(ToString::to_string).collect(), rsa: false, days: (-1, 90) }
+        LeafPlan {
+            ca: self,
+            names: names.iter().map(ToString::to_string).collect(),
+            rsa: false,
+            client: false,
+            days: (-1, 90),
+        }
     }
 }
 
@@ -80,6 +87,12 @@ impl LeafPlan<'_> {
         self
     }
 
+    /// For a client.
+    pub(crate) fn client(mut self) -> Self {
+        self.client = true;
+        self
+    }
+
     /// Makes it.
     pub(crate) fn issue(self) -> Leaf {
         static SERIAL: AtomicU64 = AtomicU64::new(1);
@@ -92,7 +105,8 @@ impl LeafPlan<'_> {
         let mut params = CertificateParams::new(self.names).expect("names");
         params.distinguished_name = DistinguishedName::new();
         params.serial_number = Some(SerialNumber::from(SERIAL.fetch_add(1, Ordering::Relaxed)));
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.extended_key_usages =
+            vec![if self.client { ExtendedKeyUsagePurpose::ClientAuth } else { ExtendedKeyUsagePurpose::ServerAuth }];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.not_before = OffsetDateTime::now_utc() + Duration::days(self.days.0);
         params.not_after = OffsetDateTime::now_utc() + Duration::days(self.days.1);

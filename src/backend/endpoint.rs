@@ -1,0 +1,47 @@
+//! [`Backend`] and its [`Endpoint`]s: what all workers share of them. Made in the control plane, by [`super::Registry`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{BackendAddress, Transport};
+
+/// An app: one or more endpoints that answer alike.
+#[derive(Debug)]
+pub struct Backend {
+    /// Its name in the config; empty where it has none.
+    pub name: Arc<str>,
+    /// At least one.
+    pub endpoints: Vec<Arc<Endpoint>>,
+}
+
+/// One place where an app listens. A reload that changes nothing about it leaves it as it is.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// Where.
+    pub address: BackendAddress,
+    /// TLS, where it is spoken.
+    pub transport: Option<Arc<Transport>>,
+    /// Told from every other by this, for as long as the process lives.
+    pub(super) id: u64,
+}
+
+impl Backend {
+    /// A backend of these endpoints.
+    #[must_use]
+    pub fn new(name: &str, endpoints: Vec<Arc<Endpoint>>) -> Self {
+        Self { name: Arc::from(name), endpoints }
+    }
+}
+
+impl Endpoint {
+    /// An endpoint, with TLS or without.
+    #[must_use]
+    pub fn new(address: BackendAddress, transport: Option<Arc<Transport>>) -> Self {
+        Self { address, transport, id: next_id() }
+    }
+}
+
+fn next_id() -> u64 {
+    static IDS: AtomicU64 = AtomicU64::new(0);
+    IDS.fetch_add(1, Ordering::Relaxed)
+}
