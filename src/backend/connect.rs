@@ -1,14 +1,15 @@
-//! A new connection to an endpoint: the socket, then TLS where it is spoken.
+//! A new connection to an endpoint: the socket, the PROXY protocol where it is on, then TLS where it is spoken.
 
 use std::io;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
 use super::stream::{Socket, Stream};
-use super::{BackendAddress, Endpoint};
+use super::{BackendAddress, Endpoint, Origin, origin};
 
 /// Why there is no connection. The request has not reached the backend.
 #[derive(Debug, thiserror::Error)]
@@ -40,8 +41,18 @@ pub enum ConnectError {
 }
 
 /// Connects, with `tls` where the endpoint has a transport.
-pub(super) async fn connect(endpoint: &Endpoint, tls: Option<Arc<ClientConfig>>) -> Result<Stream, ConnectError> {
-    let socket = open(&endpoint.address).await?;
+pub(super) async fn connect(
+    endpoint: &Endpoint,
+    tls: Option<Arc<ClientConfig>>,
+    origin: impl FnOnce() -> Option<Origin>,
+) -> Result<Stream, ConnectError> {
+    let mut socket = open(&endpoint.address).await?;
+    if let Some(version) = endpoint.proxy_protocol {
+        let failed = |source| ConnectError::Connect { address: endpoint.address.clone(), source };
+        let header = origin::header(version, origin().as_ref()).map_err(failed)?;
+        // Before TLS: whoever takes connections over reads it first.
+        socket.write_all(&header).await.map_err(failed)?;
+    }
     let (Some(transport), Some(config)) = (&endpoint.transport, tls) else { return Ok(Stream::Plain(socket)) };
     let failed = |source| ConnectError::Tls { address: endpoint.address.clone(), source };
     let no_name = || failed(io::Error::new(io::ErrorKind::InvalidInput, "there is no name to ask for"));

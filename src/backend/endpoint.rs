@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{BackendAddress, Transport};
+use crate::config::ProxyVersion;
 
 /// An app: one or more endpoints that answer alike.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct Endpoint {
     pub address: BackendAddress,
     /// TLS, where it is spoken.
     pub transport: Option<Arc<Transport>>,
+    /// Which version of the PROXY protocol tells it of the client, if any. A connection belongs to one client then.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// Told from every other by this, for as long as the process lives.
     pub(super) id: u64,
 }
@@ -34,10 +37,14 @@ impl Backend {
 }
 
 impl Endpoint {
-    /// An endpoint, with TLS or without.
+    /// An endpoint, with TLS and the PROXY protocol or without.
     #[must_use]
-    pub fn new(address: BackendAddress, transport: Option<Arc<Transport>>) -> Self {
-        Self { address, transport, id: next_id() }
+    pub fn new(
+        address: BackendAddress,
+        transport: Option<Arc<Transport>>,
+        proxy_protocol: Option<ProxyVersion>,
+    ) -> Self {
+        Self { address, transport, proxy_protocol, id: next_id() }
     }
 }
 

@@ -6,6 +6,7 @@
 mod connect;
 mod endpoint;
 mod exchange;
+mod origin;
 mod pool;
 mod registry;
 mod stream;
@@ -17,6 +18,7 @@ use std::time::Duration;
 pub use connect::ConnectError;
 pub use endpoint::{Backend, Endpoint};
 pub use exchange::{Exchange, ExchangeError};
+pub use origin::{Origin, OriginTls};
 pub use pool::{Connection, Pools};
 pub use registry::{BackendUnusable, Registry};
 pub use stream::{Socket, Stream};

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use tokio::time::Instant;
 
-use super::{Backend, BackendAddress, BackendLimits, ConnectError, Endpoint, Stream, Transport, connect, tls};
+use super::{Backend, BackendAddress, BackendLimits, ConnectError, Endpoint, Origin, Stream, Transport, connect, tls};
 use crate::net::{Inbox, Outbox};
 
 /// How often connections that were unused for too long are looked for.
@@ -121,13 +121,18 @@ impl Pools {
         }
     }
 
-    /// A new connection to the endpoint.
+    /// A new connection to the endpoint, for any protocol. `origin` is asked where the endpoint is told by the PROXY
+    /// protocol whose connection it is; none: doorward's own.
     ///
     /// # Errors
     /// [`ConnectError`].
-    pub async fn connect(&self, endpoint: &Arc<Endpoint>) -> Result<Connection, ConnectError> {
+    pub async fn connect(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        origin: impl FnOnce() -> Option<Origin>,
+    ) -> Result<Connection, ConnectError> {
         let (generation, config) = endpoint.transport.as_ref().map(|transport| self.session(transport)).unzip();
-        let io = connect::connect(endpoint, config).await?;
+        let io = connect::connect(endpoint, config, origin).await?;
         let local = self.local(endpoint);
         let (inbox, outbox) = (Inbox::new(), Outbox::default());
         Ok(Connection { io, inbox, outbox, local, generation: generation.unwrap_or(0), reused: false })
@@ -144,6 +149,10 @@ impl Pools {
         let limits = self.limits.get();
         debug_assert!(connection.inbox.is_empty() && connection.outbox.is_empty(), "something is under way");
         let Connection { io, inbox, outbox, local, generation, .. } = connection;
+        if local.endpoint.proxy_protocol.is_some() {
+            // It was opened in the name of one client's connection.
+            return;
+        }
         let mut list = local.idle.borrow_mut();
         if list.len() < limits.idle_connections {
             list.push(Idle { io, inbox, outbox, generation, until: Instant::now() + limits.keep_alive });

@@ -91,7 +91,8 @@ impl Known {
             let key = (settings.clone(), endpoint.address.clone());
             let known = self.endpoints.get(&key).and_then(Weak::upgrade);
             let endpoint = known.unwrap_or_else(|| {
-                let endpoint = Arc::new(Endpoint::new(endpoint.address.clone(), transport.clone()));
+                let endpoint =
+                    Arc::new(Endpoint::new(endpoint.address.clone(), transport.clone(), config.proxy_protocol));
                 self.endpoints.insert(key, Arc::downgrade(&endpoint));
                 endpoint
             });

@@ -24,6 +24,8 @@ pub struct Backend {
     pub protocol: BackendProtocol,
     /// `tls`: how its certificate is checked; meaningless without TLS.
     pub tls: BackendTls,
+    /// `proxy_protocol`: which version of it tells the endpoints of the client; none by default.
+    pub proxy_protocol: Option<ProxyVersion>,
 }
 
 /// One of a backend's endpoints.
@@ -46,6 +48,18 @@ pub enum BackendProtocol {
     /// Bytes over TLS.
     Tls,
 }
+
+/// A version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProxyVersion {
+    /// A line of text: the addresses.
+    V1,
+    /// Binary: the addresses, and what is known of the client's TLS.
+    V2,
+}
+
+/// The words of [`ProxyVersion`].
+pub(super) const PROXY_VERSIONS: [(&str, ProxyVersion); 2] = [("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)];
 
 /// The words of [`BackendProtocol`], which are its schemes too.
 pub(super) const PROTOCOLS: [(&str, BackendProtocol); 4] = [
@@ -92,6 +106,7 @@ impl Backend {
             endpoints: addresses.into_iter().map(Endpoint::new).collect(),
             protocol: BackendProtocol::Http,
             tls: BackendTls::default(),
+            proxy_protocol: None,
         }
     }
 
@@ -205,6 +220,7 @@ fn read_section(mut section: Section<'_>) -> Option<Placed> {
     });
     backend.protocol = protocol.or(of_scheme).unwrap_or_default();
     section.set("tls", &mut backend.tls, |item| item.section().and_then(backend_tls::read));
+    backend.proxy_protocol = section.optional("proxy_protocol", |item| item.choice(&PROXY_VERSIONS));
     if !backend.protocol.is_tls() {
         let remedy = format!("write protocol = \"{}\", or remove tls", secure(backend.protocol).word());
         section.refuse("tls", &format!("a backend that speaks {} has no TLS", backend.protocol.word()), &remedy);

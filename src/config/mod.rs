@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use acme::{Acme, Eab, Issuer, KeyType};
-pub use backend::{Backend, BackendProtocol, Endpoint};
+pub use backend::{Backend, BackendProtocol, Endpoint, ProxyVersion};
 pub use backend_address::{BackendAddress, BackendError};
 pub use backend_tls::{BackendCa, BackendSni, BackendTls};
 pub use certificates::{CertificateId, Certificates};

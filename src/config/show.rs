@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::values::show_size;
 use super::{AccessLog, Acme, CertificateChoice, Config, Limits, Listener, Log, Route, Storage, Timeouts};
 use super::{Backend, BackendAddress, BackendCa, BackendProtocol, BackendSni, BackendTls};
-use super::{acme, backend_tls, listener, operate, route};
+use super::{acme, backend, backend_tls, listener, operate, route};
 
 impl Config {
     /// The effective config as one TOML file: includes are in it, every default is filled in, secrets are `"***"`.
@@ -117,6 +117,9 @@ impl Toml {
     fn backend(&mut self, backend: &Backend, section: &str) {
         self.list("endpoints", backend.endpoints.iter().map(|endpoint| &endpoint.address));
         self.text("protocol", backend.protocol.word());
+        if let Some(version) = &backend.proxy_protocol {
+            self.text("proxy_protocol", word(&backend::PROXY_VERSIONS, version));
+        }
         if backend.protocol.is_tls() {
             self.line(&format!("[{section}.tls]"));
             self.backend_tls(&backend.tls);

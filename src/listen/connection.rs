@@ -20,21 +20,25 @@ pub(super) async fn serve(context: &Context, listener: &Listener, stream: TcpStr
     let _gone = stream.set_nodelay(true);
     let settings = listener.settings.load_full();
     let port = listener.port();
+    let local = match listener.bound {
+        bound if bound.ip().is_unspecified() => stream.local_addr().unwrap_or(bound),
+        bound => bound,
+    };
     match &settings.door {
         Door::Http => {
-            let client = client(&settings, peer, port, None);
+            let client = client(&settings, peer, local, port, None);
             context.proxy.serve_http1(&client, stream, drain).await;
         }
-        Door::Https(acceptor) => match handshake(context, acceptor, listener, stream).await {
+        Door::Https(acceptor) => match handshake(context, acceptor, local, stream).await {
             Ok(Accepted { stream, info }) => {
-                let client = client(&settings, peer, port, Some(tls(&info)));
+                let client = client(&settings, peer, local, port, Some(tls(&info)));
                 match info.alpn {
                     Alpn::Http2 => Box::pin(context.proxy.serve_http2(Rc::new(client), stream, drain)).await,
                     Alpn::Http1 => context.proxy.serve_http1(&client, stream, drain).await,
                 }
             }
             Err(Some(AcceptError::PlainHttp(stream))) => {
-                let client = client(&settings, peer, port, None);
+                let client = client(&settings, peer, local, port, None);
                 context.proxy.refuse_plain(&client, stream).await;
             }
             Err(Some(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
@@ -47,13 +51,9 @@ pub(super) async fn serve(context: &Context, listener: &Listener, stream: TcpStr
 async fn handshake(
     context: &Context,
     acceptor: &Acceptor,
-    listener: &Listener,
+    local: SocketAddr,
     stream: TcpStream,
 ) -> Result<Accepted<TcpStream>, Option<AcceptError<TcpStream>>> {
-    let local = match listener.bound {
-        bound if bound.ip().is_unspecified() => stream.local_addr().unwrap_or(bound),
-        bound => bound,
-    };
     let deadline = context.proxy.timer().deadline();
     deadline.set(context.proxy.settings().timeouts.handshake);
     // On the heap: a handshake needs much for a short time, a connection little for a long one.
@@ -71,8 +71,8 @@ async fn handshake(
     result.map_or(Err(None), |result| result.map_err(Some))
 }
 
-fn client(settings: &ListenerSettings, peer: SocketAddr, port: u16, tls: Option<Tls>) -> Client {
-    Client::new(peer, port, Arc::clone(&settings.trusted_proxies), tls)
+fn client(settings: &ListenerSettings, peer: SocketAddr, local: SocketAddr, port: u16, tls: Option<Tls>) -> Client {
+    Client::new(peer, port, Arc::clone(&settings.trusted_proxies), tls).with_local(local)
 }
 
 fn tls(info: &TlsInfo) -> Tls {

@@ -1,10 +1,11 @@
 //! [`Client`]: who is at the other end of a connection, and what of that the app is told.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use crate::backend::{Origin, OriginTls};
 use crate::certs::Certificate;
 use crate::names::Hostname;
 
@@ -13,6 +14,8 @@ use crate::names::Hostname;
 pub struct Client {
     /// The peer's address.
     pub peer: SocketAddr,
+    /// Where it connected to; without an address where that is not known.
+    pub local: SocketAddr,
     /// The port that the client dialled.
     pub port: u16,
     /// Whether the peer's own word about its client is believed.
@@ -49,7 +52,8 @@ impl Client {
         // An IPv4 client of a `[::]` listener is an IPv4 client.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let trusted = trusted_proxies.iter().any(|net| net.contains(&peer.ip()));
-        let mut this = Self { peer, port, trusted, trusted_proxies, tls, told: Vec::new() };
+        let local = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
+        let mut this = Self { peer, local, port, trusted, trusted_proxies, tls, told: Vec::new() };
         this.told = format!(
             "X-Forwarded-For: {ip}\r\nX-Real-IP: {ip}\r\nX-Forwarded-Proto: {proto}\r\nX-Forwarded-Port: {port}\r\n",
             ip = peer.ip(),
@@ -57,6 +61,25 @@ impl Client {
         )
         .into_bytes();
         this
+    }
+
+    /// The same, with the address that it connected to.
+    #[must_use]
+    pub fn with_local(mut self, local: SocketAddr) -> Self {
+        self.local = SocketAddr::new(local.ip().to_canonical(), local.port());
+        self
+    }
+
+    /// The connection as a backend hears of it by the PROXY protocol.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        let tls = self.tls.as_ref().map(|tls| OriginTls {
+            version: tls.version,
+            cipher: tls.cipher,
+            sni: tls.sni.as_ref().map(|sni| sni.as_str().to_owned()),
+            alpn: tls.alpn.to_owned(),
+        });
+        Origin { source: self.peer, destination: self.local, tls }
     }
 
     /// `https` when the client came over TLS, else `http`.

@@ -156,7 +156,7 @@ where
     loop {
         let mut connection = match kept.take() {
             Some(connection) => connection,
-            None => connect(proxy, settings, endpoint, other, deadline, record).await?,
+            None => connect(proxy, settings, (endpoint, other), client, deadline, record).await?,
         };
         record.endpoint = Some(connection.address().clone());
         headers::write_request(connection.outbox.text(), head, asked, client, route, framing, upgrade);
@@ -182,8 +182,8 @@ where
 async fn connect(
     proxy: &Proxy,
     settings: &Settings,
-    endpoint: &Arc<Endpoint>,
-    other: Option<&Arc<Endpoint>>,
+    (endpoint, other): (&Arc<Endpoint>, Option<&Arc<Endpoint>>),
+    client: &Client,
     deadline: &Deadline,
     record: &mut Record,
 ) -> Result<Connection, Failure> {
@@ -191,7 +191,7 @@ async fn connect(
     for endpoint in std::iter::once(endpoint).chain(other) {
         record.endpoint = Some(endpoint.address.clone());
         deadline.set(settings.timeouts.connect);
-        match deadline.bound(proxy.pools.connect(endpoint)).await {
+        match deadline.bound(proxy.pools.connect(endpoint, || Some(client.origin()))).await {
             Some(Ok(connection)) => return Ok(connection),
             Some(Err(error)) => failure = error.into(),
             None => failure = Failure::connect_timeout(),

@@ -14,6 +14,7 @@ mod headers;
 mod observe;
 mod operate;
 mod plain;
+mod proxy_out;
 mod reload;
 mod responses;
 mod sni;

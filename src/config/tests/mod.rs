@@ -59,6 +59,7 @@ hmac_key = "file:eab.key"
 name = "shop"
 endpoints = ["shop.internal:8443", "unix:/run/shop.sock"]
 protocol = "https"
+proxy_protocol = "v2"
 [backend.tls]
 ca = "shop-ca.pem"
 server_name = "shop.internal"

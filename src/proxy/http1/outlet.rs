@@ -214,8 +214,8 @@ mod tests {
         let keep_alive = Duration::from_secs(60);
         let pools = Pools::spawn(BackendLimits { header_bytes: 4096, idle_connections: 1, keep_alive });
         let address = BackendAddress::Socket(listener.local_addr()?);
-        let endpoint = Arc::new(Endpoint::new(address, None));
-        let connection = pools.connect(&endpoint).await.map_err(io::Error::other)?;
+        let endpoint = Arc::new(Endpoint::new(address, None, None));
+        let connection = pools.connect(&endpoint, || None).await.map_err(io::Error::other)?;
         let (mut backend, _) = listener.accept().await?;
         backend.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await?;
         let wire = Rc::new(RefCell::new(Wire::new(Keeping::default())));

@@ -57,6 +57,11 @@ impl Tls {
         self.stream.conn.peer_certificates().expect("a certificate")[0].clone()
     }
 
+    /// The port that it comes from.
+    pub(crate) fn local_port(&self) -> u16 {
+        self.stream.sock.local_addr().expect("an address").port()
+    }
+
     /// Sends these bytes.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         self.stream.write_all(bytes.as_ref()).expect("doorward takes the bytes");
