@@ -88,6 +88,11 @@ impl Sources {
         &self.directory
     }
 
+    /// Whether ACME keeps this certificate up; if so, it is ordered now.
+    pub(super) fn order_now(&self, id: &CertificateId) -> bool {
+        self.manager.renew(id)
+    }
+
     pub(super) fn acme(&self) -> Vec<acme::Status> {
         self.manager.status()
     }
