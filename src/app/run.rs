@@ -10,6 +10,9 @@ use crate::admin::command::{Command, Inbox};
 use crate::admin::view::RunState;
 use crate::net::systemd;
 
+/// How long the control plane's tasks may take to end.
+const CONTROL_PLANE: Duration = Duration::from_secs(2);
+
 pub(super) fn run(app: App) -> ExitCode {
     let App { runtime, mut state, inbox, logs } = app;
     let code = runtime.block_on(async {
@@ -21,8 +24,14 @@ pub(super) fn run(app: App) -> ExitCode {
             }
         }
     });
-    // Ends the workers, and with them the last who could log a request.
+    let drain = std::mem::replace(&mut state.drain, crate::drain::channel().0);
+    // Ends the workers, and with them the last who could log a request; and what waits for the drain as long as
+    // it is held.
     drop(state);
+    // The control plane has nothing that must not be cut: what it writes is written whole or not at all.
+    if !runtime.block_on(drain.drain(CONTROL_PLANE)) {
+        tracing::warn!("some of the control plane's tasks did not end by themselves");
+    }
     runtime.shutdown_timeout(Duration::from_secs(1));
     logs.finish();
     code
@@ -115,8 +124,6 @@ async fn stop(state: &mut State, signals: &mut Signals) {
         },
         () = signals.stop() => tracing::warn!("stopped at once by a second signal"),
     }
-    // The control plane has nothing that must not be cut: what it writes is written whole or not at all.
-    let _all = state.drain.drain(Duration::from_secs(2)).await;
 }
 
 fn summary(state: &State) -> String {

@@ -5,7 +5,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use crate::support::{Doorward, Origin, Setup, Tls, ca, client_config, within};
+use crate::support::{Curl, Doorward, Origin, Setup, Tls, ca, client_config, within};
 
 const HOST: &str = "app.example.test";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -46,6 +46,33 @@ fn what_needs_a_restart_is_said_until_there_was_one() {
     lines.iter().for_each(|line| assert!(status.contains(line), "{line:?} is not in: {status}"));
     let status = said(&door.restart().verb(&["status"]));
     assert!(!status.contains("after a restart"), "{status}");
+}
+
+#[test]
+fn metrics_tell_whether_the_config_on_disk_is_in_force() {
+    let origin = Origin::answering(OK);
+    let door = Setup::new().metrics().host(HOST, origin.address).start();
+    let at = door.metrics();
+    let metrics = || Curl::new("http://metrics.example.test/metrics", at, at, door.home()).run().text();
+    let shows = |line: &str| within(line, || metrics().contains(line).then_some(()));
+    shows("doorward_config_in_force 1");
+    let mut before = String::new();
+    door.rewrite(|text| {
+        before.clone_from(&text);
+        text + "nonsense = 1\n"
+    });
+    shows("doorward_config_in_force 0");
+    door.rewrite(|_| before);
+    shows("doorward_config_in_force 1");
+}
+
+#[test]
+fn it_stops_when_all_is_done_and_not_at_a_deadline() {
+    let mut door = door();
+    assert!(door.stop().success());
+    let log = door.log();
+    assert!(log.iter().any(|line| said_of(line).starts_with("stopped: all")), "{log:#?}");
+    assert!(!log.iter().any(|line| said_of(line).contains("did not end by themselves")), "{log:#?}");
 }
 
 #[test]
