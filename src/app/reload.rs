@@ -206,7 +206,11 @@ impl State {
         self.reloads.count(outcome, label);
         match outcome {
             ReloadOutcome::Applied | ReloadOutcome::Unchanged => {
-                tracing::info!(outcome = label, changes = changes.join("; "), "reloaded");
+                tracing::info!(
+                    outcome = label,
+                    changes = (!changes.is_empty()).then(|| changes.join("; ")),
+                    "reloaded"
+                );
             }
             ReloadOutcome::Refused | ReloadOutcome::Failed => {
                 tracing::error!(

@@ -91,7 +91,7 @@ async fn serve(state: &mut State, mut inbox: Inbox) -> std::io::Result<()> {
             _ = signals.interrupt.recv() => break,
         }
     }
-    stop(state, &mut signals).await;
+    stop(state, &mut signals, inbox).await;
     Ok(())
 }
 
@@ -104,7 +104,7 @@ async fn reload(state: &mut State, files: &mut watch::Files) -> crate::admin::vi
 }
 
 /// Takes no more connections, lets what is under way finish, up to the deadline or a second signal.
-async fn stop(state: &mut State, signals: &mut Signals) {
+async fn stop(state: &mut State, signals: &mut Signals, mut inbox: Inbox) {
     let within = state.config.timeouts.drain;
     state.readiness.set(RunState::Draining);
     systemd::stopping();
@@ -117,7 +117,17 @@ async fn stop(state: &mut State, signals: &mut Signals) {
         }
         all
     };
+    let asked = async {
+        while let Some(command) = inbox.recv().await {
+            // Whoever asks for anything else hears that doorward is stopping.
+            if let Command::Status(answer) = command {
+                drop(answer.send(status::view(state)));
+            }
+        }
+        std::future::pending::<()>().await;
+    };
     tokio::select! {
+        () = asked => {}
         all = drained => match all {
             true => tracing::info!("stopped: all connections have ended"),
             false => tracing::warn!("stopped at the deadline: some connections were cut"),

@@ -5,7 +5,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use crate::support::{Curl, Doorward, Origin, Setup, Tls, ca, client_config, within};
+use crate::support::{Curl, Doorward, Origin, Setup, Tls, ca, client_config, signal, within};
 
 const HOST: &str = "app.example.test";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -73,6 +73,28 @@ fn it_stops_when_all_is_done_and_not_at_a_deadline() {
     let log = door.log();
     assert!(log.iter().any(|line| said_of(line).starts_with("stopped: all")), "{log:#?}");
     assert!(!log.iter().any(|line| said_of(line).contains("did not end by themselves")), "{log:#?}");
+}
+
+#[test]
+fn status_answers_while_it_drains() {
+    let (go_on, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let origin = Origin::answering_with(move |_| {
+        // Ends also when the test does.
+        let _ = held.lock().expect("unpoisoned").recv();
+        OK
+    });
+    let mut door = Setup::new().host(HOST, origin.address).start();
+    let mut client = Tls::connect(door.https, HOST);
+    client.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n"));
+    within("the request at the app", || (!origin.seen().is_empty()).then_some(()));
+    signal(door.pid(), "TERM");
+    within("draining", || said(&door.verb(&["status"])).contains("draining: finishes").then_some(()));
+    let reload = door.verb(&["reload"]);
+    assert!(String::from_utf8_lossy(&reload.stderr).contains("stopping"), "{reload:?}");
+    go_on.send(()).expect("the app waits");
+    assert_eq!(client.reply().status, 200);
+    assert!(door.wait().success());
 }
 
 #[test]
