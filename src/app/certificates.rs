@@ -21,7 +21,8 @@ use crate::storage::{FileStorage, MemoryStorage, Storage, StorageError};
 pub(super) struct Sources {
     table: Arc<Table>,
     directory: DirectoryHandle,
-    manager: Manager,
+    /// None once stopped.
+    manager: Option<Manager>,
     /// Whether what is written to the storage is still there after a restart.
     durable: bool,
 }
@@ -69,7 +70,7 @@ impl Sources {
         let services = Services { storage, table: Arc::clone(&table), challenges, local, clock, pace };
         let manager = Manager::new(services, registry, drain.clone())?;
         manager.update(config.acme.clone(), wanted(config), &self_signed(config));
-        Ok(Self { table, directory, manager, durable })
+        Ok(Self { table, directory, manager: Some(manager), durable })
     }
 
     /// Whether a new config can be put in force.
@@ -81,7 +82,9 @@ impl Sources {
     pub(super) async fn update(&self, config: &Config) {
         self.directory.update(config.certificates.directories.clone()).await;
         self.table.set_pins(pins(config));
-        self.manager.update(config.acme.clone(), wanted(config), &self_signed(config));
+        if let Some(manager) = &self.manager {
+            manager.update(config.acme.clone(), wanted(config), &self_signed(config));
+        }
     }
 
     pub(super) fn directory(&self) -> &DirectoryHandle {
@@ -94,7 +97,12 @@ impl Sources {
     }
 
     pub(super) fn acme(&self) -> Vec<acme::Status> {
-        self.manager.status()
+        self.manager.as_ref().map(Manager::status).unwrap_or_default()
+    }
+
+    /// Orders nothing any more. What is under way goes on at the next start.
+    pub(super) fn stop(&mut self) {
+        self.manager = None;
     }
 }
 

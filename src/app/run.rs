@@ -24,14 +24,8 @@ pub(super) fn run(app: App) -> ExitCode {
             }
         }
     });
-    let drain = std::mem::replace(&mut state.drain, crate::drain::channel().0);
-    // Ends the workers, and with them the last who could log a request; and what waits for the drain as long as
-    // it is held.
+    // Ends the workers, and with them the last who could log a request.
     drop(state);
-    // The control plane has nothing that must not be cut: what it writes is written whole or not at all.
-    if !runtime.block_on(drain.drain(CONTROL_PLANE)) {
-        tracing::warn!("some of the control plane's tasks did not end by themselves");
-    }
     runtime.shutdown_timeout(Duration::from_secs(1));
     logs.finish();
     code
@@ -133,6 +127,11 @@ async fn stop(state: &mut State, signals: &mut Signals, mut inbox: Inbox) {
             false => tracing::warn!("stopped at the deadline: some connections were cut"),
         },
         () = signals.stop() => tracing::warn!("stopped at once by a second signal"),
+    }
+    state.certificates.stop();
+    // The control plane has nothing that must not be cut: what it writes is written whole or not at all.
+    if !state.drain.drain(CONTROL_PLANE).await {
+        tracing::warn!("some of the control plane's tasks did not end by themselves");
     }
 }
 

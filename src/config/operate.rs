@@ -89,7 +89,7 @@ impl Default for Limits {
             handshakes: 4096,
             h2_streams: 128,
             h2_resets: 64,
-            backend_idle_connections: 128,
+            backend_idle_connections: 512,
         }
     }
 }
@@ -211,7 +211,7 @@ pub(super) fn read_limits(mut section: Section<'_>) -> Limits {
     let mut this = Limits::default();
     section
         .set("header_bytes", &mut this.header_bytes, |item| item.size(HEAD))
-        .set("header_count", &mut this.header_count, |item| item.integer(1..=4096))
+        .set("header_count", &mut this.header_count, |item| item.integer(1..=256))
         .set("response_header_bytes", &mut this.response_header_bytes, |item| item.size(HEAD))
         .set("request_body_bytes", &mut this.request_body_bytes, read_body_limit)
         .set("connections", &mut this.connections, |item| item.integer(1..=10_000_000))

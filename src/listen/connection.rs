@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
-use super::worker::Context;
+use super::context::Context;
 use super::{Door, Listener, ListenerSettings};
 use crate::drain::Watch;
 use crate::proxy::{Client, Tls};

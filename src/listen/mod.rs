@@ -4,6 +4,7 @@
 //! counters. Workers share nothing but what others publish and two counts of permits.
 
 mod connection;
+mod context;
 mod metrics;
 mod tcp;
 mod worker;
@@ -15,7 +16,8 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
-pub use worker::{Shared, Worker, WorkerError};
+pub use context::Shared;
+pub use worker::{Worker, WorkerError};
 
 use crate::config::ListenerProtocol;
 use crate::tls::Acceptor;

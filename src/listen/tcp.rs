@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::worker::Context;
+use super::context::Context;
 use super::{Listener, connection};
 
 /// How long to wait after a failure that only time mends, such as too many open files.

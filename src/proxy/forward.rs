@@ -34,6 +34,9 @@ pub(super) struct Request<'a, B> {
     pub(super) extended: Option<&'static [u8]>,
 }
 
+/// Interim answers (1xx) to one request; more are no news but a flood, and all have to be kept for the client.
+const INTERIM: usize = 100;
+
 /// What the client gets.
 pub(super) enum Answer<B> {
     /// The app's answer: its head is in the response given, its body is still to come.
@@ -208,10 +211,17 @@ where
     B: Body<Data = Bytes, Error = RequestBodyError> + Unpin,
 {
     let mut seen = None;
+    let mut interims = 0;
     poll_fn(|cx: &mut Context<'_>| {
         loop {
             match exchange.poll_head(response, cx) {
-                Poll::Ready(Ok(())) if response.is_interim() => interim(response),
+                Poll::Ready(Ok(())) if response.is_interim() && interims == INTERIM => {
+                    return Poll::Ready(Err(Failure::too_many_interim()));
+                }
+                Poll::Ready(Ok(())) if response.is_interim() => {
+                    interims += 1;
+                    interim(response);
+                }
                 Poll::Ready(result) => return Poll::Ready(result.map_err(Failure::from)),
                 Poll::Pending => break,
             }
@@ -233,6 +243,10 @@ fn switch<B>(exchange: Exchange<B>, response: &ResponseHead, upgrade: Option<&[u
 where
     B: Body<Data = Bytes, Error = RequestBodyError> + Unpin,
 {
+    if !exchange.is_upload_over() {
+        // The rest of the body would be taken for the new protocol, which begins behind the request (RFC 9110 §7.8).
+        return Err(Failure::not_switching("101 before the end of the request"));
+    }
     let Some(asked) = upgrade else { return Err(Failure::not_switching("101 where no upgrade was asked for")) };
     let mut to = response.fields.all("upgrade");
     match (to.next(), to.next()) {

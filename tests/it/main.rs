@@ -2,6 +2,7 @@
 
 mod support;
 
+mod abort;
 mod acme;
 mod check;
 mod dev;
@@ -10,12 +11,16 @@ mod drain;
 mod failures;
 mod framing;
 mod headers;
+mod limits;
 mod observe;
 mod operate;
+mod pipelining;
 mod plain;
 mod reload;
 mod responses;
 mod sni;
 mod streaming;
+mod timeouts;
 mod tls;
+mod upgrades;
 mod websocket;

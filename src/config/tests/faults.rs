@@ -204,10 +204,7 @@ fn the_rest_of_the_sections() {
             "[limits]\nheader_bytes = -1",
             "7:16 limits.header_bytes: the value is out of range; choose one from 256 to 16MiB",
         ),
-        (
-            "[limits]\nheader_count = 0",
-            "7:16 limits.header_count: the value is out of range; choose one from 1 to 4096",
-        ),
+        ("[limits]\nheader_count = 0", "7:16 limits.header_count: the value is out of range; choose one from 1 to 256"),
         (
             "[limits]\nconnections = 99999999999999999999",
             "7:15 limits.connections: the value is out of range; choose one from 1 to 10000000",

@@ -16,7 +16,8 @@ use crate::backend::RequestBodyError;
 /// A request's body, taken off its stream as the backend takes it: flow control holds the client back.
 #[derive(Debug)]
 pub(super) struct RequestBody {
-    pub(super) recv: RecvStream,
+    /// None where there is no body to come.
+    pub(super) recv: Option<RecvStream>,
     pub(super) taken: Rc<Cell<u64>>,
     pub(super) most: u64,
     pub(super) over: bool,
@@ -30,24 +31,23 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
-        if self.over {
-            return Poll::Ready(None);
-        }
-        match ready!(self.recv.poll_data(cx)) {
+        let this = &mut *self;
+        let Some(recv) = this.recv.as_mut().filter(|_| !this.over) else { return Poll::Ready(None) };
+        match ready!(recv.poll_data(cx)) {
             Some(Ok(data)) => {
-                let taken = self.taken.get() + data.len() as u64;
-                self.taken.set(taken);
-                if taken > self.most {
+                let taken = this.taken.get() + data.len() as u64;
+                this.taken.set(taken);
+                if taken > this.most {
                     return Poll::Ready(Some(Err(RequestBodyError::TooLarge)));
                 }
                 // Fails where the stream is gone, which the next poll tells.
-                let _ = self.recv.flow_control().release_capacity(data.len());
+                let _ = recv.flow_control().release_capacity(data.len());
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
             Some(Err(_)) => Poll::Ready(Some(Err(RequestBodyError::Gone))),
-            None => match ready!(self.recv.poll_trailers(cx)) {
+            None => match ready!(recv.poll_trailers(cx)) {
                 Ok(fields) => {
-                    self.over = true;
+                    this.over = true;
                     let fields = fields.map(trailers).filter(|fields| !fields.is_empty());
                     Poll::Ready(fields.map(|fields| Ok(Frame::trailers(fields))))
                 }
