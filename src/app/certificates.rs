@@ -93,7 +93,7 @@ impl Sources {
 
     /// Whether ACME keeps this certificate up; if so, it is ordered now.
     pub(super) fn order_now(&self, id: &CertificateId) -> bool {
-        self.manager.renew(id)
+        self.manager.as_ref().is_some_and(|manager| manager.renew(id))
     }
 
     pub(super) fn acme(&self) -> Vec<acme::Status> {
