@@ -159,7 +159,7 @@ impl State {
             let taken = |listener: &Arc<Listener>| listeners.iter().any(|other| Arc::ptr_eq(other, listener));
             // Several may be configured with port 0: each is kept once, in order.
             if let Some(listener) = self.listeners.iter().find(|l| l.configured == wanted.address && !taken(l)) {
-                let settings = build::listener_settings(wanted, &self.options, &self.tickets)?;
+                let settings = build::listener_settings(wanted, listener.bound, &self.options, &self.tickets)?;
                 kept.push((Arc::clone(listener), settings));
                 listeners.push(Arc::clone(listener));
             } else {

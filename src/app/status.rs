@@ -7,7 +7,7 @@ use crate::acme;
 use crate::admin::view::{AcmeState, AcmeView, CertificateState, CertificateView, ListenerView, StatusView};
 use crate::certs::directory::ForceError;
 use crate::certs::{Certificate, Warning, directory, unix_now};
-use crate::config::{CertificateId, ListenerProtocol};
+use crate::config::CertificateId;
 
 /// How things are now.
 pub(super) fn view(state: &State) -> StatusView {
@@ -51,10 +51,7 @@ fn listeners(state: &State) -> Vec<ListenerView> {
     let view = |listener: &crate::listen::Listener| ListenerView {
         configured: listener.configured,
         address: listener.bound,
-        protocol: match listener.protocol() {
-            ListenerProtocol::Https => "https".to_owned(),
-            ListenerProtocol::Http => "http".to_owned(),
-        },
+        protocol: listener.protocol().as_str().to_owned(),
         public_port: (listener.port() != listener.bound.port()).then(|| listener.port()),
     };
     let metrics = state.metrics.map(|(configured, address)| ListenerView {

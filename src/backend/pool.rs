@@ -143,7 +143,12 @@ async fn sweep(pools: Weak<Pools>) {
         let Some(pools) = pools.upgrade() else { return };
         let now = Instant::now();
         pools.idle.borrow_mut().retain(|_, list| {
-            list.retain_mut(|idle| idle.until > now && is_quiet(&mut idle.connection));
+            list.retain_mut(|Idle { connection, until }| {
+                // What a large answer needed is not kept for the next one, which may be long in coming.
+                connection.inbox.shrink();
+                connection.outbox.shrink();
+                *until > now && is_quiet(connection)
+            });
             !list.is_empty()
         });
     }

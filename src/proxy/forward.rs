@@ -18,7 +18,7 @@ use super::{Proxy, Settings, Snapshot};
 use crate::backend::{BackendAddress, Connection, Exchange, RequestBodyError};
 use crate::http1::{Framing, RequestHead, ResponseHead};
 use crate::net::Deadline;
-use crate::route::{HttpsPolicy, Route};
+use crate::route::{HttpsPolicy, Route, RouteMode};
 
 /// Where ACME's HTTP-01 asks (RFC 8555 §8.3).
 const CHALLENGES: &[u8] = b"/.well-known/acme-challenge/";
@@ -74,6 +74,8 @@ where
     record.route = Some((Rc::clone(settings), route.index));
     match (route.https, headers::is_secure(head, client)) {
         (HttpsPolicy::Redirect, false) => return redirect(settings, &asked).map(Answer::Page),
+        // Its connections pass by whole, and this one is none of them.
+        _ if route.mode != RouteMode::Http => return Err(Failure::misdirected()),
         (HttpsPolicy::Off, true) => return Err(Failure::https_off()),
         _ => {}
     }
@@ -98,7 +100,10 @@ fn challenge(proxy: &Proxy, head: &RequestHead, client: &Client) -> Option<Page>
 
 fn route<'a>(settings: &'a Settings, asked: &Asked<'_>, client: &Client) -> Result<&'a Route, Failure> {
     let host = asked.host.as_str();
-    let route = settings.routes.find(host, asked.path());
+    let route = settings.routes.find(host, asked.path(), client.entrance.listener);
+    if let (None, Some(name)) = (route, client.default_route()) {
+        return settings.routes.named(name).map(|route| &**route).ok_or_else(Failure::unknown_host);
+    }
     if let Some(certificate) = client.tls.as_ref().and_then(|tls| tls.certificate.as_ref()) {
         // Another tenant's name on this connection: the client must ask on one of its own (RFC 9110 §15.5.20).
         let pinned = route.and_then(|route| route.certificate.as_ref());
@@ -178,7 +183,7 @@ where
 }
 
 /// Connects to the endpoint, or to the other one: the request has reached neither.
-async fn connect(
+pub(super) async fn connect(
     proxy: &Proxy,
     settings: &Settings,
     endpoint: &BackendAddress,

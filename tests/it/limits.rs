@@ -59,3 +59,27 @@ fn a_value_with_space_around_it_is_malformed_over_h2() {
     }
     assert_eq!(origin.seen().len(), 0);
 }
+
+#[test]
+fn a_client_of_h2_may_finish_its_upload_behind_a_413() {
+    let door = Setup::new().section("[limits]\nrequest_body_bytes = 100").host(HOST, Origin::echo().address).start();
+    let h2 = H2::connect(door.https, HOST);
+    let url = format!("https://{HOST}/");
+    for fields in [&[][..], &[("content-length", "101")]] {
+        let mut request = http::Request::post(&url).body(()).expect("a request");
+        for (name, value) in fields {
+            request.headers_mut().insert(*name, value.parse().expect("a value"));
+        }
+        let mut send = h2.send.clone();
+        let mut rest = h2.block_on(async move {
+            let (response, mut body) = send.send_request(request, false).expect("sent");
+            body.send_data("x".repeat(if fields.is_empty() { 101 } else { 50 }).into(), false).expect("sent");
+            assert_eq!(response.await.expect("an answer").status(), 413, "{fields:?}");
+            body
+        });
+        // Whatever else was said about that stream came before this.
+        assert_eq!(h2.get(&url).expect("an answer").status, 200);
+        // A reset, which RFC 9113 §8.1 allows, makes some clients lose the answer.
+        rest.send_data("x".repeat(51).into(), true).expect("the stream is open");
+    }
+}

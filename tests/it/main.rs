@@ -16,6 +16,7 @@ mod observe;
 mod operate;
 mod pipelining;
 mod plain;
+mod raw;
 mod reload;
 mod responses;
 mod sni;

@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 
-use crate::support::{Doorward, Origin, Setup, Tls, read_reply, tcp};
+use crate::support::{Doorward, Origin, Setup, Tls, read_reply, signal, tcp, within};
 
 const HOST: &str = "app.example.test";
 
@@ -79,4 +79,24 @@ fn a_refusal_before_the_end_of_the_request_says_that_it_is_the_last_answer() {
     client.send(format!("PUT / HTTP/1.1\r\nHost: {HOST}\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n"));
     let reply = client.reply();
     assert_eq!((reply.status, reply.header("connection")), (401, Some("close")));
+}
+
+#[test]
+fn an_answer_of_our_own_is_the_last_one_too_once_the_drain_has_begun() {
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let origin = Origin::scripted(move |_, _| {
+        let _ = wait.lock().expect("one request").recv();
+        false
+    });
+    let mut door = Doorward::for_app(origin.address);
+    let mut client = Tls::connect(door.https, HOST);
+    client.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n"));
+    within("the request is under way", || (origin.seen().len() == 1).then_some(()));
+    signal(door.pid(), "TERM");
+    within("no new connection", || std::net::TcpStream::connect(door.https).is_err().then_some(()));
+    go.send(()).expect("the backend waits");
+    let reply = client.reply();
+    assert_eq!((reply.status, reply.header("connection")), (502, Some("close")));
+    assert_eq!(door.wait().code(), Some(0));
 }

@@ -28,7 +28,7 @@ use crate::net::{Deadline, Transport};
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// And on all streams of a connection together.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// How long a client may take to end its side of a connection that we have ended.
+/// How long a client may take to end its side of a connection or stream that we have ended.
 const LINGER: Duration = Duration::from_secs(2);
 /// What is kept for a client that does not take it, per stream.
 const SEND_BUFFER: usize = 64 * 1024;
