@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{BackendAddress, Transport};
-use crate::config::ProxyVersion;
+use crate::config::{Balance, ProxyVersion};
 
 /// An app: one or more endpoints that answer alike.
 #[derive(Debug)]
@@ -12,7 +12,24 @@ pub struct Backend {
     /// Its name in the config; empty where it has none.
     pub name: Arc<str>,
     /// At least one.
-    pub endpoints: Vec<Arc<Endpoint>>,
+    pub members: Vec<Member>,
+    /// Which of them takes the next request.
+    pub balance: Balance,
+    /// Told from every other by this, for as long as the process lives.
+    pub(super) id: u64,
+}
+
+/// An endpoint, and its part in a backend.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// The endpoint.
+    pub endpoint: Arc<Endpoint>,
+    /// Its share among the others.
+    pub weight: u16,
+    /// Whether it is used only where no other can be.
+    pub backup: bool,
+    /// Whether it takes no new requests.
+    pub drain: bool,
 }
 
 /// One place where an app listens. A reload that changes nothing about it leaves it as it is.
@@ -31,8 +48,8 @@ pub struct Endpoint {
 impl Backend {
     /// A backend of these endpoints.
     #[must_use]
-    pub fn new(name: &str, endpoints: Vec<Arc<Endpoint>>) -> Self {
-        Self { name: Arc::from(name), endpoints }
+    pub fn new(name: &str, members: Vec<Member>, balance: Balance) -> Self {
+        Self { name: Arc::from(name), members, balance, id: next_id() }
     }
 }
 
@@ -45,6 +62,12 @@ impl Endpoint {
         proxy_protocol: Option<ProxyVersion>,
     ) -> Self {
         Self { address, transport, proxy_protocol, id: next_id() }
+    }
+
+    /// What tells it from every other.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
     }
 }
 

@@ -3,6 +3,7 @@
 //! A [`Registry`] in the control plane makes [`Backend`]s, which all workers read. Connections belong to one
 //! worker: each has its own [`Pools`], and no two cores share one.
 
+mod balance;
 mod connect;
 mod endpoint;
 mod exchange;
@@ -15,8 +16,9 @@ mod upload;
 
 use std::time::Duration;
 
+pub use balance::hash;
 pub use connect::ConnectError;
-pub use endpoint::{Backend, Endpoint};
+pub use endpoint::{Backend, Endpoint, Member};
 pub use exchange::{Exchange, ExchangeError};
 pub use origin::{Origin, OriginTls};
 pub use pool::{Connection, Pools};

@@ -10,7 +10,9 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use tokio::time::Instant;
 
-use super::{Backend, BackendAddress, BackendLimits, ConnectError, Endpoint, Origin, Stream, Transport, connect, tls};
+use super::balance::Candidate;
+use super::{Backend, BackendAddress, BackendLimits, ConnectError, Endpoint, Origin, Stream, Transport};
+use super::{balance, connect, tls};
 use crate::net::{Inbox, Outbox};
 
 /// How often connections that were unused for too long are looked for.
@@ -26,7 +28,7 @@ pub struct Connection {
     /// What has yet to go.
     pub outbox: Outbox,
     /// Counts as in flight while it lives.
-    pub(super) local: Rc<Local>,
+    flight: Flight,
     /// Which of its transport's configs it was made with.
     generation: u64,
     /// Whether it has carried an exchange before: the backend may have closed it meanwhile.
@@ -37,7 +39,7 @@ impl Connection {
     /// The endpoint at the other end.
     #[must_use]
     pub fn address(&self) -> &BackendAddress {
-        &self.local.endpoint.address
+        &self.flight.0.endpoint.address
     }
 }
 
@@ -48,7 +50,8 @@ pub struct Pools {
     /// By transport: the generation, and this worker's copy of that config with its own sessions.
     tls: RefCell<HashMap<u64, Session>>,
     limits: Cell<BackendLimits>,
-    turn: Cell<usize>,
+    /// By backend: how many requests were shared out.
+    turns: RefCell<HashMap<u64, usize>>,
 }
 
 /// What one worker knows of an endpoint.
@@ -56,6 +59,24 @@ pub struct Pools {
 pub(super) struct Local {
     endpoint: Arc<Endpoint>,
     idle: RefCell<Vec<Idle>>,
+    in_flight: Cell<u32>,
+}
+
+/// One connection in use, counted until it is dropped.
+#[derive(Debug)]
+struct Flight(Rc<Local>);
+
+impl Flight {
+    fn begin(local: Rc<Local>) -> Self {
+        local.in_flight.set(local.in_flight.get() + 1);
+        Self(local)
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.0.in_flight.set(self.0.in_flight.get() - 1);
+    }
 }
 
 #[derive(Debug)]
@@ -82,15 +103,17 @@ impl Pools {
             endpoints: RefCell::default(),
             tls: RefCell::default(),
             limits: Cell::new(limits),
-            turn: Cell::new(0),
+            turns: RefCell::default(),
         });
         tokio::task::spawn_local(sweep(Rc::downgrade(&this)));
         this
     }
 
-    /// What exchanges may take from now on.
+    /// What exchanges may take from now on, after a reload.
     pub fn set_limits(&self, limits: BackendLimits) {
         self.limits.set(limits);
+        // The backends are others now.
+        self.turns.borrow_mut().clear();
     }
 
     /// What exchanges may take.
@@ -99,13 +122,36 @@ impl Pools {
         self.limits.get()
     }
 
-    /// The endpoint whose turn it is, and the one after it where there are several.
-    pub fn pick<'a>(&self, backend: &'a Backend) -> (&'a Arc<Endpoint>, Option<&'a Arc<Endpoint>>) {
-        let endpoints = &backend.endpoints;
-        let turn = if endpoints.len() > 1 { self.turn.replace(self.turn.get().wrapping_add(1)) } else { 0 };
-        let at = turn % endpoints.len();
-        let next = (at + 1) % endpoints.len();
-        (&endpoints[at], (next != at).then(|| &endpoints[next]))
+    /// The endpoint that takes the next request, by the backend's policy; `key` is asked for what hashes go by.
+    /// Backups are taken where no other can be. None: there is none that was not `tried`.
+    pub fn pick<'a>(
+        &self,
+        backend: &'a Backend,
+        key: impl FnOnce() -> Option<u64>,
+        tried: &[u64],
+    ) -> Option<&'a Arc<Endpoint>> {
+        if let [only] = &*backend.members {
+            return (!only.drain && tried.is_empty()).then_some(&only.endpoint);
+        }
+        let candidates = |backup: bool| -> Vec<Candidate> {
+            let members = backend.members.iter().enumerate();
+            members
+                .filter(|(_, member)| member.backup == backup && !member.drain && !tried.contains(&member.endpoint.id))
+                .map(|(index, member)| Candidate {
+                    index,
+                    weight: f64::from(member.weight),
+                    in_flight: self.in_flight(&member.endpoint),
+                    hash: balance::hash(&member.endpoint.address),
+                })
+                .collect()
+        };
+        let mut list = candidates(false);
+        if list.is_empty() {
+            list = candidates(true);
+        }
+        let turn = self.turn(backend);
+        let chosen = balance::choose(&backend.balance, &list, key(), turn)?;
+        backend.members.get(chosen).map(|member| &member.endpoint)
     }
 
     /// A kept connection to the endpoint that is still open, the one used last first.
@@ -116,7 +162,8 @@ impl Pools {
             let mut idle = local.idle.borrow_mut().pop()?;
             if idle.until > now && idle.is_current(endpoint) && idle.is_quiet() {
                 let Idle { io, inbox, outbox, generation, .. } = idle;
-                return Some(Connection { io, inbox, outbox, local, generation, reused: true });
+                let flight = Flight::begin(local);
+                return Some(Connection { io, inbox, outbox, flight, generation, reused: true });
             }
         }
     }
@@ -133,9 +180,9 @@ impl Pools {
     ) -> Result<Connection, ConnectError> {
         let (generation, config) = endpoint.transport.as_ref().map(|transport| self.session(transport)).unzip();
         let io = connect::connect(endpoint, config, origin).await?;
-        let local = self.local(endpoint);
+        let flight = Flight::begin(self.local(endpoint));
         let (inbox, outbox) = (Inbox::new(), Outbox::default());
-        Ok(Connection { io, inbox, outbox, local, generation: generation.unwrap_or(0), reused: false })
+        Ok(Connection { io, inbox, outbox, flight, generation: generation.unwrap_or(0), reused: false })
     }
 
     /// How many connections wait to be used again.
@@ -148,7 +195,8 @@ impl Pools {
     pub(super) fn keep(&self, connection: Connection) {
         let limits = self.limits.get();
         debug_assert!(connection.inbox.is_empty() && connection.outbox.is_empty(), "something is under way");
-        let Connection { io, inbox, outbox, local, generation, .. } = connection;
+        let Connection { io, inbox, outbox, flight, generation, .. } = connection;
+        let local = &flight.0;
         if local.endpoint.proxy_protocol.is_some() {
             // It was opened in the name of one client's connection.
             return;
@@ -159,8 +207,21 @@ impl Pools {
         }
     }
 
+    fn in_flight(&self, endpoint: &Endpoint) -> u32 {
+        self.endpoints.borrow().get(&endpoint.id).map_or(0, |local| local.in_flight.get())
+    }
+
+    /// How many requests to the backend there were before. Workers start apart, so that they do not march in step.
+    fn turn(&self, backend: &Backend) -> usize {
+        let mut turns = self.turns.borrow_mut();
+        let turn = turns.entry(backend.id).or_insert_with(|| fastrand::usize(..1 << 20));
+        *turn += 1;
+        *turn
+    }
+
     fn local(&self, endpoint: &Arc<Endpoint>) -> Rc<Local> {
-        let new = || Rc::new(Local { endpoint: Arc::clone(endpoint), idle: RefCell::default() });
+        let new =
+            || Rc::new(Local { endpoint: Arc::clone(endpoint), idle: RefCell::default(), in_flight: Cell::new(0) });
         Rc::clone(self.endpoints.borrow_mut().entry(endpoint.id).or_insert_with(new))
     }
 
@@ -208,10 +269,12 @@ async fn sweep(pools: Weak<Pools>) {
         let Some(pools) = pools.upgrade() else { return };
         let now = Instant::now();
         pools.endpoints.borrow_mut().retain(|_, local| {
-            local
-                .idle
-                .borrow_mut()
-                .retain_mut(|idle| idle.until > now && idle.is_current(&local.endpoint) && idle.is_quiet());
+            local.idle.borrow_mut().retain_mut(|idle| {
+                // What a large answer needed is not kept for the next one, which may be long in coming.
+                idle.inbox.shrink();
+                idle.outbox.shrink();
+                idle.until > now && idle.is_current(&local.endpoint) && idle.is_quiet()
+            });
             // Whoever uses it will put it back.
             !local.idle.borrow().is_empty() || Rc::strong_count(local) > 1
         });

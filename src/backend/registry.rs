@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use super::{Backend, BackendAddress, Endpoint, Transport, TransportError};
+use super::{Backend, BackendAddress, Endpoint, Member, Transport, TransportError};
 use crate::config::{self, BackendTls};
 use crate::drain::Watch;
 
@@ -86,19 +86,20 @@ impl Known {
         let transport = if config.protocol.is_tls() { Some(self.transport(&config.tls)?) } else { None };
         let mut settings = config.clone();
         settings.endpoints.clear();
-        let mut endpoints = Vec::new();
-        for endpoint in &config.endpoints {
-            let key = (settings.clone(), endpoint.address.clone());
+        // How requests are shared out changes nothing about an endpoint.
+        settings.balance = config::Balance::default();
+        let mut members = Vec::new();
+        for config::Endpoint { address, weight, backup, drain } in &config.endpoints {
+            let key = (settings.clone(), address.clone());
             let known = self.endpoints.get(&key).and_then(Weak::upgrade);
             let endpoint = known.unwrap_or_else(|| {
-                let endpoint =
-                    Arc::new(Endpoint::new(endpoint.address.clone(), transport.clone(), config.proxy_protocol));
+                let endpoint = Arc::new(Endpoint::new(address.clone(), transport.clone(), config.proxy_protocol));
                 self.endpoints.insert(key, Arc::downgrade(&endpoint));
                 endpoint
             });
-            endpoints.push(endpoint);
+            members.push(Member { endpoint, weight: *weight, backup: *backup, drain: *drain });
         }
-        Ok(Arc::new(Backend::new(&config.name, endpoints)))
+        Ok(Arc::new(Backend::new(&config.name, members, config.balance.clone())))
     }
 
     fn transport(&mut self, settings: &BackendTls) -> Result<Arc<Transport>, TransportError> {

@@ -24,6 +24,8 @@ pub struct Backend {
     pub protocol: BackendProtocol,
     /// `tls`: how its certificate is checked; meaningless without TLS.
     pub tls: BackendTls,
+    /// `balance`, default `round-robin`.
+    pub balance: Balance,
     /// `proxy_protocol`: which version of it tells the endpoints of the client; none by default.
     pub proxy_protocol: Option<ProxyVersion>,
 }
@@ -33,6 +35,43 @@ pub struct Backend {
 pub struct Endpoint {
     /// Where it listens.
     pub address: BackendAddress,
+    /// `weight`: its share among the others; default 1.
+    pub weight: u16,
+    /// `backup`: used where no other can be; default false.
+    pub backup: bool,
+    /// `drain`: takes no new requests; default false.
+    pub drain: bool,
+}
+
+/// Which endpoint takes the next request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Balance {
+    /// Each in its turn.
+    #[default]
+    RoundRobin,
+    /// The one with the least under way.
+    Least,
+    /// Of two at random, the one with less under way.
+    RandomTwo,
+    /// Always the same for a client's address.
+    HashClient,
+    /// Always the same for the value of this header.
+    HashHeader(String),
+    /// Always the same for the value of this cookie.
+    HashCookie(String),
+}
+
+impl std::fmt::Display for Balance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::RoundRobin => f.write_str("round-robin"),
+            Self::Least => f.write_str("least"),
+            Self::RandomTwo => f.write_str("random-two"),
+            Self::HashClient => f.write_str("hash-client"),
+            Self::HashHeader(name) => write!(f, "hash-header:{name}"),
+            Self::HashCookie(name) => write!(f, "hash-cookie:{name}"),
+        }
+    }
 }
 
 /// What doorward speaks with a backend.
@@ -106,6 +145,7 @@ impl Backend {
             endpoints: addresses.into_iter().map(Endpoint::new).collect(),
             protocol: BackendProtocol::Http,
             tls: BackendTls::default(),
+            balance: Balance::default(),
             proxy_protocol: None,
         }
     }
@@ -138,7 +178,7 @@ impl Endpoint {
     /// An endpoint with every default.
     #[must_use]
     pub fn new(address: BackendAddress) -> Self {
-        Self { address }
+        Self { address, weight: 1, backup: false, drain: false }
     }
 }
 
@@ -220,6 +260,7 @@ fn read_section(mut section: Section<'_>) -> Option<Placed> {
     });
     backend.protocol = protocol.or(of_scheme).unwrap_or_default();
     section.set("tls", &mut backend.tls, |item| item.section().and_then(backend_tls::read));
+    section.set("balance", &mut backend.balance, read_balance);
     backend.proxy_protocol = section.optional("proxy_protocol", |item| item.choice(&PROXY_VERSIONS));
     if !backend.protocol.is_tls() {
         let remedy = format!("write protocol = \"{}\", or remove tls", secure(backend.protocol).word());
@@ -254,8 +295,40 @@ fn read_endpoints(item: &Item<'_>) -> Option<Vec<ReadEndpoint>> {
 }
 
 fn read_endpoint(item: &Item<'_>) -> Option<ReadEndpoint> {
-    let (protocol, address) = read_address(item)?;
-    Some(ReadEndpoint { endpoint: Endpoint::new(address), protocol, place: item.place() })
+    let DeValue::Table(_) = item.value.get_ref() else {
+        let (protocol, address) = read_address(item)?;
+        return Some(ReadEndpoint { endpoint: Endpoint::new(address), protocol, place: item.place() });
+    };
+    let mut section = item.section()?;
+    let place = section.place_of("address");
+    let (protocol, address) = section.required("address", EXAMPLE, read_address)?;
+    let mut endpoint = Endpoint::new(address);
+    section
+        .set("weight", &mut endpoint.weight, |item| item.integer(1..=1000))
+        .set("backup", &mut endpoint.backup, Item::boolean)
+        .set("drain", &mut endpoint.drain, Item::boolean);
+    section.finish();
+    Some(ReadEndpoint { endpoint, protocol, place })
+}
+
+fn read_balance(item: &Item<'_>) -> Option<Balance> {
+    const WORDS: [(&str, Balance); 4] = [
+        ("round-robin", Balance::RoundRobin),
+        ("least", Balance::Least),
+        ("random-two", Balance::RandomTwo),
+        ("hash-client", Balance::HashClient),
+    ];
+    let text = item.words()?;
+    let token = |name: &str| http::HeaderName::from_bytes(name.as_bytes()).is_ok();
+    match text.split_once(':') {
+        Some(("hash-header", name)) if token(name) => Some(Balance::HashHeader(name.to_ascii_lowercase())),
+        Some(("hash-cookie", name)) if token(name) => Some(Balance::HashCookie(name.to_owned())),
+        Some(("hash-header" | "hash-cookie", _)) => item.fault(
+            "the name behind the colon is none",
+            "write it as in \"hash-header:x-user\" or \"hash-cookie:session\"",
+        ),
+        _ => item.choice(&WORDS),
+    }
 }
 
 fn read_address(item: &Item<'_>) -> Option<(Option<BackendProtocol>, BackendAddress)> {

@@ -158,7 +158,7 @@ fn resolve_backends(reading: &Reading, gathered: &mut Gathered) -> Vec<Arc<Backe
     for placed in &mut gathered.routes {
         let Some(written) = placed.written.take() else { continue };
         if let Some(backend) = backend::resolve(reading, written, &named) {
-            checks::protocol(reading, &placed.backend, &backend);
+            checks::protocol(reading, &placed.backend, placed.route.mode, &backend);
             placed.route.backend = backend;
         }
     }

@@ -15,6 +15,7 @@ mod include;
 mod listener;
 mod load;
 mod machine;
+mod modes;
 mod operate;
 mod reader;
 mod route;
@@ -29,7 +30,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use acme::{Acme, Eab, Issuer, KeyType};
-pub use backend::{Backend, BackendProtocol, Endpoint, ProxyVersion};
+pub use backend::{Backend, BackendProtocol, Balance, Endpoint, ProxyVersion};
 pub use backend_address::{BackendAddress, BackendError};
 pub use backend_tls::{BackendCa, BackendSni, BackendTls};
 pub use certificates::{CertificateId, Certificates};
@@ -38,7 +39,7 @@ pub use listener::{Listener, ListenerProtocol, TlsOptions, TlsVersion};
 pub use load::{Loaded, load, load_on, parse};
 pub use machine::{Found, Machine};
 pub use operate::{AccessLog, Admin, Limits, Log, LogFormat, MetricsListener, Timeouts};
-pub use route::{CertificateChoice, HttpsPolicy, Route, RouteHost};
+pub use route::{CertificateChoice, HttpsPolicy, Route, RouteHost, RouteMode};
 pub use storage::Storage;
 
 /// Everything that a config file and its includes say, checked.

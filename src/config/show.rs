@@ -4,8 +4,8 @@ use std::fmt::{Display, Write};
 use std::time::Duration;
 
 use super::values::show_size;
-use super::{AccessLog, Acme, CertificateChoice, Config, Limits, Listener, Log, Route, Storage, Timeouts};
-use super::{Backend, BackendAddress, BackendCa, BackendProtocol, BackendSni, BackendTls};
+use super::{AccessLog, Acme, CertificateChoice, Config, Limits, Listener, Log, Route, RouteMode, Storage, Timeouts};
+use super::{Backend, BackendAddress, BackendCa, BackendProtocol, BackendSni, BackendTls, Endpoint};
 use super::{acme, backend, backend_tls, listener, operate, route};
 
 impl Config {
@@ -57,10 +57,17 @@ impl Toml {
             self.text("default_certificate", id);
         }
         self.list("trusted_proxies", &listener.trusted_proxies);
-        if listener.protocol == super::ListenerProtocol::Https {
+        if let Some(name) = &listener.default_route {
+            self.text("default_route", name);
+        }
+        self.value("proxy_protocol", listener.proxy_protocol);
+        if listener.protocol.has_tls() {
             self.line("[listener.tls]");
             self.text("min_version", word(&listener::TLS_VERSIONS, &listener.tls.min_version));
             self.value("http2", listener.tls.http2);
+            if let Some(alpn) = &listener.tls.alpn {
+                self.list("alpn", alpn);
+            }
         }
     }
 
@@ -84,8 +91,13 @@ impl Toml {
     fn route(&mut self, route: &Route) {
         self.line("\n[[route]]");
         self.text("name", &route.name);
-        self.list("hosts", &route.hosts);
-        self.text("path", &route.path);
+        if !route.hosts.is_empty() {
+            self.list("hosts", &route.hosts);
+        }
+        self.text("mode", word(&route::MODES, &route.mode));
+        if !route.listeners.is_empty() {
+            self.list("listeners", &route.listeners);
+        }
         let backend = &*route.backend;
         if !backend.name.is_empty() {
             self.text("backend", &backend.name);
@@ -93,6 +105,23 @@ impl Toml {
             self.list("backend", backend.endpoints.iter().map(|endpoint| short(backend.protocol, &endpoint.address)));
         }
         self.text("https", word(&route::HTTPS, &route.https));
+        if route.mode != RouteMode::Passthrough {
+            self.certificate(route);
+        }
+        if route.mode == RouteMode::Http {
+            self.text("path", &route.path);
+            if let Some(host) = &route.rewrite_host {
+                self.text("host", host);
+            }
+            self.value("forwarded", route.forwarded).value("tls_headers", route.tls_headers);
+        }
+        if backend.name.is_empty() && !backend.is_short() {
+            self.line("[route.backend]");
+            self.backend(backend, "route.backend");
+        }
+    }
+
+    fn certificate(&mut self, route: &Route) {
         self.text(
             "certificate",
             match &route.certificate {
@@ -103,19 +132,13 @@ impl Toml {
             },
         );
         self.value("self_signed_until_issued", route.self_signed_until_issued);
-        if let Some(host) = &route.rewrite_host {
-            self.text("host", host);
-        }
-        self.value("forwarded", route.forwarded).value("tls_headers", route.tls_headers);
-        if backend.name.is_empty() && !backend.is_short() {
-            self.line("[route.backend]");
-            self.backend(backend, "route.backend");
-        }
     }
 
     /// The keys of a backend besides its name.
     fn backend(&mut self, backend: &Backend, section: &str) {
-        self.list("endpoints", backend.endpoints.iter().map(|endpoint| &endpoint.address));
+        let endpoints: Vec<String> = backend.endpoints.iter().map(endpoint).collect();
+        self.value("endpoints", format!("[{}]", endpoints.join(", ")));
+        self.text("balance", &backend.balance);
         self.text("protocol", backend.protocol.word());
         if let Some(version) = &backend.proxy_protocol {
             self.text("proxy_protocol", word(&backend::PROXY_VERSIONS, version));
@@ -208,6 +231,16 @@ impl Toml {
 /// A TOML string that means the value, and in which nothing is looked up in the environment.
 fn quoted(value: impl Display) -> String {
     toml::Value::String(value.to_string().replace("${", "$${")).to_string()
+}
+
+/// An endpoint: its address, and what is not as by default.
+fn endpoint(endpoint: &Endpoint) -> String {
+    let address = quoted(&endpoint.address);
+    if *endpoint == Endpoint::new(endpoint.address.clone()) {
+        return address;
+    }
+    let Endpoint { weight, backup, drain, .. } = endpoint;
+    format!("{{ address = {address}, weight = {weight}, backup = {backup}, drain = {drain} }}")
 }
 
 /// An address that says what is spoken there.

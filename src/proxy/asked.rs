@@ -142,6 +142,10 @@ mod tests {
             let expected = expected.map(|(host, target)| (host.to_owned(), target.to_owned()));
             assert_eq!(asked(Method::GET, target, hosts), expected, "{target} {hosts:?}");
         }
+        let mut head = RequestHead::default();
+        head.begin(Method::OPTIONS, b"*");
+        head.fields.push(b"Host", b"a.com");
+        assert_eq!(Asked::new(&head, 80).ok().map(|asked| asked.path().to_vec()), Some(b"/".to_vec()));
         for (target, expected) in [("*", "*"), ("http://a.com", "*"), ("http://a.com/", "/"), ("http://a.com?", "/?")] {
             assert_eq!(asked(Method::OPTIONS, target, &["a.com"]), Some(("a.com".into(), expected.into())), "{target}");
         }

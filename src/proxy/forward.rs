@@ -16,10 +16,11 @@ use super::failure::Failure;
 use super::headers;
 use super::page::Page;
 use super::{Proxy, Settings, Snapshot};
-use crate::backend::{Connection, Endpoint, Exchange, RequestBodyError};
+use crate::backend::{self, Backend, Connection, Endpoint, Exchange, RequestBodyError};
+use crate::config::Balance;
 use crate::http1::{Framing, RequestHead, ResponseHead};
 use crate::net::Deadline;
-use crate::route::{HttpsPolicy, Route};
+use crate::route::{HttpsPolicy, Route, RouteMode};
 
 /// Where ACME's HTTP-01 asks (RFC 8555 §8.3).
 const CHALLENGES: &[u8] = b"/.well-known/acme-challenge/";
@@ -37,6 +38,9 @@ pub(super) struct Request<'a, B> {
 
 /// Interim answers (1xx) to one request; more are no news but a flood, and all have to be kept for the client.
 const INTERIM: usize = 100;
+
+/// Endpoints that one request is taken to, where they take no connection.
+const ENDPOINTS_TRIED: usize = 3;
 
 /// What the client gets.
 pub(super) enum Answer<B> {
@@ -75,6 +79,8 @@ where
     record.route = Some((Rc::clone(settings), route.index));
     match (route.https, headers::is_secure(head, client)) {
         (HttpsPolicy::Redirect, false) => return redirect(settings, &asked).map(Answer::Page),
+        // Its connections pass by whole, and this one is none of them.
+        _ if route.mode != RouteMode::Http => return Err(Failure::misdirected()),
         (HttpsPolicy::Off, true) => return Err(Failure::https_off()),
         _ => {}
     }
@@ -99,7 +105,10 @@ fn challenge(proxy: &Proxy, head: &RequestHead, client: &Client) -> Option<Page>
 
 fn route<'a>(settings: &'a Settings, asked: &Asked<'_>, client: &Client) -> Result<&'a Route, Failure> {
     let host = asked.host.as_str();
-    let route = settings.routes.find(host, asked.path());
+    let route = settings.routes.find(host, asked.path(), client.entrance.listener);
+    if let (None, Some(name)) = (route, client.default_route()) {
+        return settings.routes.named(name).map(|route| &**route).ok_or_else(Failure::unknown_host);
+    }
     if let Some(certificate) = client.tls.as_ref().and_then(|tls| tls.certificate.as_ref()) {
         // Another tenant's name on this connection: the client must ask on one of its own (RFC 9110 §15.5.20).
         let pinned = route.and_then(|route| route.certificate.as_ref());
@@ -148,15 +157,13 @@ where
 {
     let Request { head, mut body, framing, client, deadline, extended } = request;
     let upgrade = extended.or_else(|| headers::upgrade_asked(head));
-    if route.backend.endpoints.is_empty() {
-        return Err(Failure::no_endpoint());
-    }
-    let (endpoint, other) = proxy.pools.pick(&route.backend);
+    let key = || hash_key(&route.backend.balance, head, client);
+    let endpoint = proxy.pools.pick(&route.backend, key, &[]).ok_or_else(Failure::no_endpoint)?;
     let mut kept = proxy.pools.take(endpoint);
     loop {
         let mut connection = match kept.take() {
             Some(connection) => connection,
-            None => connect(proxy, settings, (endpoint, other), client, deadline, record).await?,
+            None => connect(proxy, settings, (&route.backend, endpoint), client, deadline, record).await?,
         };
         record.endpoint = Some(connection.address().clone());
         headers::write_request(connection.outbox.text(), head, asked, client, route, framing, upgrade);
@@ -178,26 +185,46 @@ where
     }
 }
 
-/// Connects to the endpoint, or to the other one: the request has reached neither.
-async fn connect(
+/// What a request is told apart by, where the backend's policy is a hash of something.
+fn hash_key(balance: &Balance, head: &RequestHead, client: &Client) -> Option<u64> {
+    match balance {
+        Balance::RoundRobin | Balance::Least | Balance::RandomTwo => None,
+        Balance::HashClient => Some(backend::hash(headers::client_ip(head, client))),
+        Balance::HashHeader(name) => head.fields.first(name).map(backend::hash),
+        Balance::HashCookie(name) => {
+            let mut pairs = head.fields.all("cookie").flat_map(|value| value.split(|b| *b == b';'));
+            let value =
+                |pair: &'_ [u8]| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=").map(backend::hash);
+            pairs.find_map(value)
+        }
+    }
+}
+
+/// Connects to the endpoint, or to another one where that fails: the request has reached none of them.
+pub(super) async fn connect(
     proxy: &Proxy,
     settings: &Settings,
-    (endpoint, other): (&Arc<Endpoint>, Option<&Arc<Endpoint>>),
+    (backend, endpoint): (&Backend, &Arc<Endpoint>),
     client: &Client,
     deadline: &Deadline,
     record: &mut Record,
 ) -> Result<Connection, Failure> {
-    let mut failure = Failure::no_endpoint();
-    for endpoint in std::iter::once(endpoint).chain(other) {
+    let mut tried = Vec::new();
+    let mut endpoint = endpoint;
+    loop {
         record.endpoint = Some(endpoint.address.clone());
         deadline.set(settings.timeouts.connect);
-        match deadline.bound(proxy.pools.connect(endpoint, || Some(client.origin()))).await {
+        let failure = match deadline.bound(proxy.pools.connect(endpoint, || Some(client.origin()))).await {
             Some(Ok(connection)) => return Ok(connection),
-            Some(Err(error)) => failure = error.into(),
-            None => failure = Failure::connect_timeout(),
+            Some(Err(error)) => error.into(),
+            None => Failure::connect_timeout(),
+        };
+        tried.push(endpoint.id());
+        match proxy.pools.pick(backend, || None, &tried) {
+            Some(other) if tried.len() < ENDPOINTS_TRIED => endpoint = other,
+            _ => return Err(failure),
         }
     }
-    Err(failure)
 }
 
 /// Sends the request on until the final head is there; each step forward moves the deadline.

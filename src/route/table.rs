@@ -1,8 +1,10 @@
 //! [`Table`]: host, then the longest path prefix.
 
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::Route;
+use super::{Route, RouteMode};
 use crate::backend::Backend;
 use crate::config::{self, RouteHost};
 use crate::names::HostMap;
@@ -13,6 +15,7 @@ pub struct Table {
     /// Per host, the routes with the longest path first.
     hosts: HostMap<Vec<Arc<Route>>>,
     routes: Vec<Arc<Route>>,
+    names: HashMap<Arc<str>, Arc<Route>>,
 }
 
 /// Two routes for the same host and path.
@@ -42,15 +45,29 @@ impl Table {
             for host in &config.hosts {
                 this.add(host, &route)?;
             }
+            this.names.insert(Arc::clone(&route.name), Arc::clone(&route));
             this.routes.push(route);
         }
         Ok(this)
     }
 
-    /// The route for a canonical host and a path (a query behind it does not matter).
+    /// The route for a canonical host and a path (a query behind it does not matter), on the listener configured
+    /// with this address.
     #[must_use]
-    pub fn find(&self, host: &str, path: &[u8]) -> Option<&Arc<Route>> {
-        self.hosts.find(host)?.iter().find(|route| route.has_path(path))
+    pub fn find(&self, host: &str, path: &[u8], listener: SocketAddr) -> Option<&Arc<Route>> {
+        self.hosts.find(host)?.iter().find(|route| route.has_path(path) && route.is_on(listener))
+    }
+
+    /// The route of a whole connection, for the name that its client asks for (SNI).
+    #[must_use]
+    pub fn find_raw(&self, sni: &str, listener: SocketAddr) -> Option<&Arc<Route>> {
+        self.hosts.find(sni)?.iter().find(|route| route.mode != RouteMode::Http && route.is_on(listener))
+    }
+
+    /// The route with this name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&Arc<Route>> {
+        self.names.get(name)
     }
 
     /// All routes, in the order of the config.
@@ -64,7 +81,7 @@ impl Table {
             RouteHost::Any => self.hosts.default_mut(),
             RouteHost::Pattern(pattern) => self.hosts.entry(pattern.clone()),
         };
-        if let Some(other) = list.iter().find(|other| other.path == route.path) {
+        if let Some(other) = list.iter().find(|other| other.path == route.path && other.shares_a_listener(route)) {
             return Err(Conflict {
                 first: other.name.to_string(),
                 second: route.name.to_string(),
@@ -89,8 +106,24 @@ mod tests {
     }
 
     fn table(routes: &[Arc<config::Route>]) -> Result<Table, Conflict> {
-        let backend = Arc::new(Backend::new("", Vec::new()));
+        let backend = Arc::new(Backend::new("", Vec::new(), config::Balance::default()));
         Table::new(routes, &vec![backend; routes.len()])
+    }
+
+    const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 443);
+
+    #[test]
+    fn a_route_can_belong_to_some_listeners_alone() {
+        let other: SocketAddr = "127.0.0.1:8443".parse().expect("an address");
+        let on = |name: &str, mode, listener| {
+            Arc::new(config::Route { mode, listeners: vec![listener], ..(*route(name, &["x.test"], "/")).clone() })
+        };
+        let made = table(&[on("one", RouteMode::Http, ANY), on("two", RouteMode::Passthrough, other)]);
+        let made = made.expect("no conflict");
+        assert_eq!(made.find("x.test", b"/", ANY).map(|route| &*route.name), Some("one"));
+        assert_eq!(made.find_raw("x.test", other).map(|route| &*route.name), Some("two"));
+        assert!(made.find_raw("x.test", ANY).is_none());
+        assert!(table(&[on("one", RouteMode::Http, ANY), route("all", &["x.test"], "/")]).is_err());
     }
 
     #[test]
@@ -118,7 +151,7 @@ mod tests {
             // The most specific host decides; its missing path is not looked for under another host.
             ("only.example.com", "/", None),
         ] {
-            let found = table.find(host, path.as_bytes()).map(|route| route.name.to_string());
+            let found = table.find(host, path.as_bytes(), ANY).map(|route| route.name.to_string());
             assert_eq!(found.as_deref(), name, "{host}{path}");
         }
     }

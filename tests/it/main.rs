@@ -2,8 +2,10 @@
 
 mod support;
 
+mod abort;
 mod acme;
 mod backend_tls;
+mod balance;
 mod check;
 mod dev;
 mod directory;
@@ -11,13 +13,18 @@ mod drain;
 mod failures;
 mod framing;
 mod headers;
+mod limits;
 mod observe;
 mod operate;
+mod pipelining;
 mod plain;
 mod proxy_out;
+mod raw;
 mod reload;
 mod responses;
 mod sni;
 mod streaming;
+mod timeouts;
 mod tls;
+mod upgrades;
 mod websocket;
