@@ -19,6 +19,7 @@ mod renewal;
 mod session;
 mod solver;
 mod status;
+mod tended;
 
 pub use backoff::Pace;
 pub use clock::{Clock, ClockHand};
