@@ -77,6 +77,10 @@ pub(super) fn start(config: Config, options: Options) -> Result<App, StartError>
         let (backends, watch) = (Arc::clone(&backends), watch.clone());
         async move { backends.follow_files(watch).await }
     });
+    runtime.spawn({
+        let (backends, watch) = (Arc::clone(&backends), watch.clone());
+        async move { backends.judge(watch).await }
+    });
     let shared = Shared {
         settings: Arc::new(ArcSwap::from_pointee(settings)),
         challenges,

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::health::Health;
 use super::{BackendAddress, Transport};
-use crate::config::{Balance, ProxyVersion};
+use crate::config::{Balance, Check, Ejection, ProxyVersion};
 
 /// An app: one or more endpoints that answer alike.
 #[derive(Debug)]
@@ -43,6 +44,9 @@ pub struct Endpoint {
     pub proxy_protocol: Option<ProxyVersion>,
     /// Told from every other by this, for as long as the process lives.
     pub(super) id: u64,
+    pub(super) check: Option<Check>,
+    pub(super) ejection: Ejection,
+    pub(super) health: Health,
 }
 
 impl Backend {
@@ -61,7 +65,31 @@ impl Endpoint {
         transport: Option<Arc<Transport>>,
         proxy_protocol: Option<ProxyVersion>,
     ) -> Self {
-        Self { address, transport, proxy_protocol, id: next_id() }
+        let (check, ejection, health) = (None, Ejection::default(), Health::default());
+        Self { address, transport, proxy_protocol, id: next_id(), check, ejection, health }
+    }
+
+    /// The same, judged by these.
+    #[must_use]
+    pub fn judged_by(mut self, check: Option<Check>, ejection: Ejection) -> Self {
+        self.check = check;
+        self.ejection = ejection;
+        self
+    }
+
+    /// Counts a request that failed there, before any answer came.
+    pub fn failed(&self) {
+        self.health.failed();
+    }
+
+    /// Counts a request that was answered.
+    pub fn succeeded(&self) {
+        self.health.succeeded();
+    }
+
+    /// Whether there is something to decide: a check, a failure, or an ejection that ends.
+    pub(super) fn needs_judge(&self) -> bool {
+        self.check.is_some() || self.health.has_failures() || self.health.is_ejected()
     }
 
     /// What tells it from every other.

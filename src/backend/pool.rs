@@ -11,7 +11,7 @@ use rustls::ClientConfig;
 use tokio::time::Instant;
 
 use super::balance::Candidate;
-use super::{Backend, BackendAddress, BackendLimits, ConnectError, Endpoint, Origin, Stream, Transport};
+use super::{Backend, BackendAddress, BackendLimits, ConnectError, Endpoint, Member, Origin, Stream, Transport};
 use super::{balance, connect, tls};
 use crate::net::{Inbox, Outbox};
 
@@ -41,6 +41,12 @@ impl Connection {
     pub fn address(&self) -> &BackendAddress {
         &self.flight.0.endpoint.address
     }
+
+    /// Who hears how it went with the endpoint.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        Verdict(Rc::clone(&self.flight.0))
+    }
 }
 
 /// All connections of one worker that wait to be used again.
@@ -60,6 +66,22 @@ pub(super) struct Local {
     endpoint: Arc<Endpoint>,
     idle: RefCell<Vec<Idle>>,
     in_flight: Cell<u32>,
+}
+
+/// How a request went with an endpoint.
+#[derive(Debug)]
+pub struct Verdict(Rc<Local>);
+
+impl Verdict {
+    /// It was answered.
+    pub fn succeeded(&self) {
+        self.0.endpoint.succeeded();
+    }
+
+    /// It was not, and that is the endpoint's fault.
+    pub fn failed(&self) {
+        self.0.endpoint.failed();
+    }
 }
 
 /// One connection in use, counted until it is dropped.
@@ -131,12 +153,18 @@ impl Pools {
         tried: &[u64],
     ) -> Option<&'a Arc<Endpoint>> {
         if let [only] = &*backend.members {
-            return (!only.drain && tried.is_empty()).then_some(&only.endpoint);
+            // An only endpoint is not left alone: it may have recovered.
+            return (!only.drain && tried.is_empty() && !only.endpoint.health.is_down()).then_some(&only.endpoint);
         }
-        let candidates = |backup: bool| -> Vec<Candidate> {
+        let candidates = |backup: bool, ejected: bool| -> Vec<Candidate> {
             let members = backend.members.iter().enumerate();
             members
-                .filter(|(_, member)| member.backup == backup && !member.drain && !tried.contains(&member.endpoint.id))
+                .filter(|(_, member)| member.backup == backup && !member.drain)
+                .filter(|(_, Member { endpoint, .. })| {
+                    !endpoint.health.is_down()
+                        && endpoint.health.is_ejected() == ejected
+                        && !tried.contains(&endpoint.id)
+                })
                 .map(|(index, member)| Candidate {
                     index,
                     weight: f64::from(member.weight),
@@ -145,10 +173,10 @@ impl Pools {
                 })
                 .collect()
         };
-        let mut list = candidates(false);
-        if list.is_empty() {
-            list = candidates(true);
-        }
+        // Where all others are gone, one that fails requests is better than none.
+        let tiers = [(false, false), (true, false), (false, true), (true, true)];
+        let list =
+            tiers.into_iter().map(|(backup, ejected)| candidates(backup, ejected)).find(|list| !list.is_empty())?;
         let turn = self.turn(backend);
         let chosen = balance::choose(&backend.balance, &list, key(), turn)?;
         backend.members.get(chosen).map(|member| &member.endpoint)

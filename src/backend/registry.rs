@@ -1,9 +1,12 @@
 //! [`Registry`]: which backends there are, over all reloads. It lives in the control plane.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+use super::health::{self, Judge};
 use super::{Backend, BackendAddress, Endpoint, Member, Transport, TransportError};
 use crate::config::{self, BackendTls};
 use crate::drain::Watch;
@@ -75,6 +78,24 @@ impl Registry {
         }
     }
 
+    /// Judges the health of all endpoints until the drain.
+    pub async fn judge(&self, mut drain: Watch) {
+        let mut judges: HashMap<u64, Judge> = HashMap::new();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(health::TICK) => {}
+                _ = drain.signaled() => return,
+            }
+            let endpoints: Vec<_> = self.known().endpoints.values().filter_map(Weak::upgrade).collect();
+            let now = Instant::now();
+            let ids: HashSet<u64> = endpoints.iter().map(|endpoint| endpoint.id()).collect();
+            judges.retain(|id, _| ids.contains(id));
+            for endpoint in endpoints.iter().filter(|endpoint| endpoint.needs_judge()) {
+                judges.entry(endpoint.id()).or_insert_with(|| Judge::new(now)).tick(endpoint, now).await;
+            }
+        }
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         // What a panic left is whole: entries are put in one by one.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
@@ -93,7 +114,9 @@ impl Known {
             let key = (settings.clone(), address.clone());
             let known = self.endpoints.get(&key).and_then(Weak::upgrade);
             let endpoint = known.unwrap_or_else(|| {
-                let endpoint = Arc::new(Endpoint::new(address.clone(), transport.clone(), config.proxy_protocol));
+                let endpoint = Endpoint::new(address.clone(), transport.clone(), config.proxy_protocol);
+                let endpoint = endpoint.judged_by(config.check.clone(), config.ejection.clone());
+                let endpoint = Arc::new(endpoint);
                 self.endpoints.insert(key, Arc::downgrade(&endpoint));
                 endpoint
             });

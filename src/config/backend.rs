@@ -6,6 +6,7 @@ use std::sync::Arc;
 use toml::de::DeValue;
 
 use super::backend_address::{self, BackendAddress};
+use super::backend_health::{self, Check, Ejection};
 use super::backend_tls::{self, BackendTls};
 use super::reader::{Item, Reading, Section, nearest};
 use super::source::Place;
@@ -28,6 +29,10 @@ pub struct Backend {
     pub balance: Balance,
     /// `proxy_protocol`: which version of it tells the endpoints of the client; none by default.
     pub proxy_protocol: Option<ProxyVersion>,
+    /// `check`: how the endpoints are asked whether they can serve; none by default.
+    pub check: Option<Check>,
+    /// `ejection`: when an endpoint that fails requests is left alone.
+    pub ejection: Ejection,
 }
 
 /// One of a backend's endpoints.
@@ -147,6 +152,8 @@ impl Backend {
             tls: BackendTls::default(),
             balance: Balance::default(),
             proxy_protocol: None,
+            check: None,
+            ejection: Ejection::default(),
         }
     }
 
@@ -260,6 +267,10 @@ fn read_section(mut section: Section<'_>) -> Option<Placed> {
     });
     backend.protocol = protocol.or(of_scheme).unwrap_or_default();
     section.set("tls", &mut backend.tls, |item| item.section().and_then(backend_tls::read));
+    let http = backend.protocol.is_http();
+    backend.check =
+        section.optional("check", |item| item.section().map(|section| backend_health::read_check(section, http)));
+    section.set("ejection", &mut backend.ejection, |item| item.section().map(backend_health::read_ejection));
     section.set("balance", &mut backend.balance, read_balance);
     backend.proxy_protocol = section.optional("proxy_protocol", |item| item.choice(&PROXY_VERSIONS));
     if !backend.protocol.is_tls() {

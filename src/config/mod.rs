@@ -7,6 +7,7 @@
 mod acme;
 mod backend;
 mod backend_address;
+mod backend_health;
 mod backend_tls;
 mod certificates;
 mod checks;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 pub use acme::{Acme, Eab, Issuer, KeyType};
 pub use backend::{Backend, BackendProtocol, Balance, Endpoint, ProxyVersion};
 pub use backend_address::{BackendAddress, BackendError};
+pub use backend_health::{Check, Ejection};
 pub use backend_tls::{BackendCa, BackendSni, BackendTls};
 pub use certificates::{CertificateId, Certificates};
 pub use fault::{Fault, Faults, Position};

@@ -259,7 +259,7 @@ fn read_certificate(item: &Item<'_>) -> Option<CertificateChoice> {
 }
 
 /// A value for the `Host` header: a host, and a port if it is written (RFC 9110 §7.2).
-fn read_host_header(item: &Item<'_>) -> Option<String> {
+pub(super) fn read_host_header(item: &Item<'_>) -> Option<String> {
     let text = item.words()?;
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, parse_port(port).is_ok()),

@@ -147,6 +147,19 @@ impl Toml {
             self.line(&format!("[{section}.tls]"));
             self.backend_tls(&backend.tls);
         }
+        if let Some(check) = &backend.check {
+            self.line(&format!("[{section}.check]"));
+            if let Some(path) = &check.path {
+                self.text("path", path);
+            }
+            if let Some(host) = &check.host {
+                self.text("host", host);
+            }
+            self.text("interval", duration(check.interval)).text("timeout", duration(check.timeout));
+            self.value("rise", check.rise).value("fall", check.fall);
+        }
+        self.line(&format!("[{section}.ejection]"));
+        self.value("failures", backend.ejection.failures).text("time", duration(backend.ejection.time));
     }
 
     fn backend_tls(&mut self, tls: &BackendTls) {

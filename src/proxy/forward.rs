@@ -166,20 +166,28 @@ where
             None => connect(proxy, settings, (&route.backend, endpoint), client, deadline, record).await?,
         };
         record.endpoint = Some(connection.address().clone());
+        let verdict = connection.verdict();
         headers::write_request(connection.outbox.text(), head, asked, client, route, framing, upgrade);
         let mut exchange = Exchange::new(connection, Rc::clone(&proxy.pools), head.method.clone(), body, framing);
         match wait_for_head(&mut exchange, settings, deadline, response, &mut interim).await {
             Ok(()) if response.status == 101 => {
+                verdict.succeeded();
                 return switch(exchange, response, upgrade);
             }
             Ok(()) => {
+                verdict.succeeded();
                 exchange.finish_if_over();
                 return Ok(Answer::Forwarded(exchange));
             }
             // A kept connection that the backend had closed: ask once more, over a new one.
             Err(failure) => match exchange.into_retry() {
                 Some(untouched) if failure.status == 502 => body = untouched,
-                _ => return Err(failure),
+                _ => {
+                    if matches!(failure.status, 502 | 504) {
+                        verdict.failed();
+                    }
+                    return Err(failure);
+                }
             },
         }
     }
@@ -219,6 +227,7 @@ pub(super) async fn connect(
             Some(Err(error)) => error.into(),
             None => Failure::connect_timeout(),
         };
+        endpoint.failed();
         tried.push(endpoint.id());
         match proxy.pools.pick(backend, || None, &tried) {
             Some(other) if tried.len() < ENDPOINTS_TRIED => endpoint = other,

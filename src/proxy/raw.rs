@@ -61,6 +61,7 @@ impl Proxy {
         };
         match connected {
             Ok(connection) => {
+                connection.verdict().succeeded();
                 let mut inbox = Inbox::new();
                 inbox.extend_from_slice(first);
                 let mut from = End { io, inbox, outbox: Outbox::default() };

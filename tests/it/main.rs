@@ -13,6 +13,7 @@ mod drain;
 mod failures;
 mod framing;
 mod headers;
+mod health;
 mod limits;
 mod observe;
 mod operate;

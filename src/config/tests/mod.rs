@@ -68,6 +68,16 @@ name = "shop"
 protocol = "https"
 balance = "hash-cookie:session"
 proxy_protocol = "v2"
+[backend.check]
+path = "/healthz"
+host = "shop.internal"
+interval = "1s"
+timeout = "500ms"
+rise = 1
+fall = 2
+[backend.ejection]
+failures = 3
+time = "1m"
 [[backend.endpoints]]
 address = "shop.internal:8443"
 weight = 2

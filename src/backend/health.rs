@@ -1,0 +1,150 @@
+//! Which endpoints can serve: decided here, in the control plane, and read by all workers.
+//!
+//! A check asks each endpoint again and again; `rise` and `fall` answers in a row change the verdict. Besides,
+//! workers count the failures of their requests, and an endpoint with too many in a row is left alone for a time.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
+
+use super::{Endpoint, connect};
+use crate::config::{Check, Ejection};
+
+/// How often it is looked whether something is due.
+pub(super) const TICK: Duration = Duration::from_millis(50);
+
+/// What is known of an endpoint's health.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    /// The checks say that it cannot serve.
+    down: AtomicBool,
+    /// Too many requests failed there.
+    ejected: AtomicBool,
+    /// Requests that failed in a row, of all workers.
+    failures: AtomicU32,
+}
+
+impl Health {
+    pub(super) fn is_down(&self) -> bool {
+        self.down.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_ejected(&self) -> bool {
+        self.ejected.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn has_failures(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) != 0
+    }
+
+    pub(super) fn failed(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn succeeded(&self) {
+        // Written only where there was something: no core takes the line from another for a success.
+        if self.failures.load(Ordering::Relaxed) != 0 {
+            self.failures.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The judge of one endpoint; lives in the control plane.
+#[derive(Debug)]
+pub(super) struct Judge {
+    due: Instant,
+    running: Option<tokio::task::JoinHandle<io::Result<()>>>,
+    /// Answers in a row against the verdict that holds.
+    against: u32,
+    ejected_until: Option<Instant>,
+}
+
+impl Judge {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { due: now, running: None, against: 0, ejected_until: None }
+    }
+
+    /// Does what is due. Called every [`TICK`], on the control plane's runtime.
+    pub(super) async fn tick(&mut self, endpoint: &Arc<Endpoint>, now: Instant) {
+        self.eject(endpoint, &endpoint.ejection, now);
+        let Some(check) = &endpoint.check else { return };
+        if self.running.as_ref().is_some_and(tokio::task::JoinHandle::is_finished)
+            && let Some(running) = self.running.take()
+        {
+            let result = running.await.unwrap_or_else(|_| Err(io::Error::other("the check broke off")));
+            self.judge(endpoint, check, result);
+        }
+        if self.running.is_none() && now >= self.due {
+            // Spread, so that the endpoints are not all asked at once.
+            self.due = now + check.interval.mul_f64(0.9 + 0.2 * fastrand::f64());
+            let endpoint = Arc::clone(endpoint);
+            self.running = Some(tokio::spawn(async move {
+                let Some(check) = &endpoint.check else { return Ok(()) };
+                let late = |_| Err(io::ErrorKind::TimedOut.into());
+                tokio::time::timeout(check.timeout, ask(&endpoint, check)).await.unwrap_or_else(late)
+            }));
+        }
+    }
+
+    fn judge(&mut self, endpoint: &Endpoint, check: &Check, result: io::Result<()>) {
+        let down = endpoint.health.is_down();
+        if result.is_err() == down {
+            self.against = 0;
+            return;
+        }
+        self.against += 1;
+        if self.against < if down { check.rise } else { check.fall } {
+            return;
+        }
+        self.against = 0;
+        endpoint.health.down.store(!down, Ordering::Relaxed);
+        let address = &endpoint.address;
+        match result {
+            Ok(()) => tracing::info!(endpoint = %address, "the endpoint is up again"),
+            Err(error) => tracing::warn!(endpoint = %address, %error, "the endpoint is down"),
+        }
+    }
+
+    fn eject(&mut self, endpoint: &Endpoint, ejection: &Ejection, now: Instant) {
+        let health = &endpoint.health;
+        if let Some(until) = self.ejected_until {
+            if now >= until {
+                self.ejected_until = None;
+                health.failures.store(0, Ordering::Relaxed);
+                health.ejected.store(false, Ordering::Relaxed);
+                tracing::info!(endpoint = %endpoint.address, "the endpoint is tried again");
+            }
+        } else if ejection.failures > 0 && health.failures.load(Ordering::Relaxed) >= ejection.failures {
+            self.ejected_until = Some(now + ejection.time);
+            health.ejected.store(true, Ordering::Relaxed);
+            let seconds = ejection.time.as_secs_f64();
+            tracing::warn!(endpoint = %endpoint.address, seconds, "the endpoint fails requests and is left alone");
+        }
+    }
+}
+
+/// One check.
+async fn ask(endpoint: &Endpoint, check: &Check) -> io::Result<()> {
+    let config = endpoint.transport.as_ref().map(|transport| Arc::clone(&transport.current().config));
+    let mut stream = connect::connect(endpoint, config, || None).await.map_err(io::Error::other)?;
+    let Some(path) = &check.path else { return Ok(()) };
+    let host = check.host.clone().or_else(|| endpoint.address.host()).unwrap_or_else(|| "localhost".to_owned());
+    let host = if host.parse::<std::net::Ipv6Addr>().is_ok() { format!("[{host}]") } else { host };
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: doorward-check\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    stream.flush().await?;
+    // `HTTP/1.1 200`: more is not asked for.
+    let mut start = [0; 12];
+    stream.read_exact(&mut start).await?;
+    let status = start.strip_prefix(b"HTTP/1.").and_then(|rest| std::str::from_utf8(rest.get(2..)?).ok()?.parse().ok());
+    match status {
+        Some(200..=399) => Ok(()),
+        Some(status) => Err(io::Error::other(format!("it answers {status}", status = status as u16))),
+        None => Err(io::Error::other("its answer is no HTTP/1")),
+    }
+}

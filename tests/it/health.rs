@@ -1,0 +1,110 @@
+//! Which endpoints can serve: active checks, and endpoints that fail requests.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use std::io::Write as _;
+
+use crate::support::{Doorward, Origin, Setup, Tls, ca, cut, nobody, within};
+
+const HOST: &str = "app.example.test";
+const CHECK: &str = "interval = \"100ms\", timeout = \"1s\", rise = 2, fall = 2";
+
+/// Answers its name, and to `/healthz` what the switch says.
+fn switched(name: &'static str) -> (Origin, Arc<AtomicBool>) {
+    let healthy = Arc::new(AtomicBool::new(true));
+    let switch = Arc::clone(&healthy);
+    let origin = Origin::scripted(move |seen, stream| {
+        let status = if seen.target == "/healthz" && !switch.load(Ordering::SeqCst) { "503 No" } else { "200 OK" };
+        let text = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{name}", name.len());
+        stream.write_all(text.as_bytes()).is_ok()
+    });
+    (origin, healthy)
+}
+
+fn door(endpoints: &[std::net::SocketAddr], keys: &str) -> Doorward {
+    let endpoints = endpoints.iter().map(|address| format!("\"{address}\"")).collect::<Vec<_>>().join(", ");
+    Setup::new()
+        .certificate("app", &ca().leaf(&[HOST]).issue())
+        .section(&format!("[[backend]]\nname = \"app\"\nendpoints = [{endpoints}]\n{keys}"))
+        .route(&format!("hosts = [\"{HOST}\"]\nbackend = \"app\""))
+        .start()
+}
+
+fn is(text: &'static str) -> impl Fn(&serde_json::Value) -> bool {
+    move |line| line["message"] == text
+}
+
+#[test]
+fn an_endpoint_that_says_it_is_ill_gets_nothing_until_it_is_well() {
+    let ((one, healthy), (two, other)) = (switched("one"), switched("two"));
+    let door = door(&[one.address, two.address], &format!("check = {{ path = \"/healthz\", {CHECK} }}"));
+    let mut client = Tls::connect(door.https, HOST);
+    let from = door.mark();
+    healthy.store(false, Ordering::SeqCst);
+    let line = door.wait_log(from, "that it is down", is("the endpoint is down"));
+    assert!(line.to_string().contains("503") && line["endpoint"] == one.address.to_string(), "{line}");
+    for _ in 0..6 {
+        assert_eq!(client.get(HOST, "/").text(), "two");
+    }
+    let from = door.mark();
+    other.store(false, Ordering::SeqCst);
+    door.wait_log(from, "that the other is down", is("the endpoint is down"));
+    assert_eq!(door.curl("https://app.example.test/").run().status, 503);
+    // A reload that changes something else forgets nothing.
+    door.rewrite(|text| text.replace("[[backend]]", "[timeouts]\nconnect = \"3s\"\n[[backend]]"));
+    assert!(door.reload());
+    assert_eq!(door.curl("https://app.example.test/").run().status, 503);
+    healthy.store(true, Ordering::SeqCst);
+    within("it serves again", || (door.curl("https://app.example.test/").run().text() == "one").then_some(()));
+}
+
+#[test]
+fn a_connection_is_enough_where_no_path_is_named() {
+    let (app, _) = switched("app");
+    let down = nobody();
+    let door = door(&[app.address, down], &format!("check = {{ {CHECK} }}"));
+    let line = door.wait_log(0, "that it is down", is("the endpoint is down"));
+    assert_eq!(line["endpoint"], down.to_string());
+    let listener = TcpListener::bind(down).expect("the port is free still");
+    door.wait_log(0, "that it is up", is("the endpoint is up again"));
+    drop(listener);
+}
+
+#[test]
+fn an_endpoint_that_fails_requests_is_left_alone_and_tried_again() {
+    let broken = Arc::new(AtomicBool::new(true));
+    let switch = Arc::clone(&broken);
+    let bad = Origin::scripted(move |_, stream| {
+        if switch.load(Ordering::SeqCst) {
+            cut(stream);
+            return false;
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad").is_ok()
+    });
+    let (good, _) = switched("good");
+    let door = door(&[bad.address, good.address], "ejection = { failures = 3, time = \"1s\" }");
+    let mut client = Tls::connect(door.https, HOST);
+    let mut failed = 0;
+    let ejected = || door.log().iter().any(is("the endpoint fails requests and is left alone"));
+    within("the ejection", || {
+        failed += usize::from(client.get(HOST, "/").status == 502);
+        ejected().then_some(())
+    });
+    assert!(failed >= 3, "{failed}");
+    for _ in 0..4 {
+        assert_eq!(client.get(HOST, "/").text(), "good");
+    }
+    broken.store(false, Ordering::SeqCst);
+    within("it is tried again", || (client.get(HOST, "/").text() == "bad").then_some(()));
+}
+
+#[test]
+fn the_last_endpoint_is_not_left_alone() {
+    let door = door(&[nobody()], "ejection = { failures = 1, time = \"1h\" }");
+    let ask = || door.curl("https://app.example.test/").run().status;
+    assert_eq!(ask(), 502);
+    door.wait_log(0, "the ejection", is("the endpoint fails requests and is left alone"));
+    assert_eq!(ask(), 502, "tried all the same, not 503");
+}
