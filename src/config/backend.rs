@@ -8,6 +8,7 @@ use toml::de::DeValue;
 use super::backend_address::{self, BackendAddress};
 use super::backend_health::{self, Check, Ejection};
 use super::backend_tls::{self, BackendTls};
+use super::balance::{self, Balance};
 use super::reader::{Item, Reading, Section, nearest};
 use super::source::Place;
 
@@ -46,37 +47,6 @@ pub struct Endpoint {
     pub backup: bool,
     /// `drain`: takes no new requests; default false.
     pub drain: bool,
-}
-
-/// Which endpoint takes the next request.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Balance {
-    /// Each in its turn.
-    #[default]
-    RoundRobin,
-    /// The one with the least under way.
-    Least,
-    /// Of two at random, the one with less under way.
-    RandomTwo,
-    /// Always the same for a client's address.
-    HashClient,
-    /// Always the same for the value of this header.
-    HashHeader(String),
-    /// Always the same for the value of this cookie.
-    HashCookie(String),
-}
-
-impl std::fmt::Display for Balance {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::RoundRobin => f.write_str("round-robin"),
-            Self::Least => f.write_str("least"),
-            Self::RandomTwo => f.write_str("random-two"),
-            Self::HashClient => f.write_str("hash-client"),
-            Self::HashHeader(name) => write!(f, "hash-header:{name}"),
-            Self::HashCookie(name) => write!(f, "hash-cookie:{name}"),
-        }
-    }
 }
 
 /// What doorward speaks with a backend.
@@ -271,7 +241,7 @@ fn read_section(mut section: Section<'_>) -> Option<Placed> {
     backend.check =
         section.optional("check", |item| item.section().map(|section| backend_health::read_check(section, http)));
     section.set("ejection", &mut backend.ejection, |item| item.section().map(backend_health::read_ejection));
-    section.set("balance", &mut backend.balance, read_balance);
+    section.set("balance", &mut backend.balance, balance::read);
     backend.proxy_protocol = section.optional("proxy_protocol", |item| item.choice(&PROXY_VERSIONS));
     if !backend.protocol.is_tls() {
         let remedy = format!("write protocol = \"{}\", or remove tls", secure(backend.protocol).word());
@@ -320,26 +290,6 @@ fn read_endpoint(item: &Item<'_>) -> Option<ReadEndpoint> {
         .set("drain", &mut endpoint.drain, Item::boolean);
     section.finish();
     Some(ReadEndpoint { endpoint, protocol, place })
-}
-
-fn read_balance(item: &Item<'_>) -> Option<Balance> {
-    const WORDS: [(&str, Balance); 4] = [
-        ("round-robin", Balance::RoundRobin),
-        ("least", Balance::Least),
-        ("random-two", Balance::RandomTwo),
-        ("hash-client", Balance::HashClient),
-    ];
-    let text = item.words()?;
-    let token = |name: &str| http::HeaderName::from_bytes(name.as_bytes()).is_ok();
-    match text.split_once(':') {
-        Some(("hash-header", name)) if token(name) => Some(Balance::HashHeader(name.to_ascii_lowercase())),
-        Some(("hash-cookie", name)) if token(name) => Some(Balance::HashCookie(name.to_owned())),
-        Some(("hash-header" | "hash-cookie", _)) => item.fault(
-            "the name behind the colon is none",
-            "write it as in \"hash-header:x-user\" or \"hash-cookie:session\"",
-        ),
-        _ => item.choice(&WORDS),
-    }
 }
 
 fn read_address(item: &Item<'_>) -> Option<(Option<BackendProtocol>, BackendAddress)> {
