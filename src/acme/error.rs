@@ -48,6 +48,8 @@ pub enum AcmeError {
         kind: String,
         /// What the CA said.
         detail: String,
+        /// The challenge that failed.
+        challenge: ChallengeType,
         /// What has to be so for the challenge to succeed.
         remedy: &'static str,
     },

@@ -17,7 +17,7 @@ use super::certificate::{self, Meta};
 use super::clock::unix;
 use super::record::Record;
 use super::session::{self, Session, ask};
-use super::solver::{self, Challenge, Solver};
+use super::solver::{self, Challenge, Failed, Solver};
 use super::{AcmeError, Clock, account};
 use crate::config::{self, CertificateId, KeyType};
 use crate::names::HostPattern;
@@ -34,8 +34,8 @@ pub(super) struct Issuer {
     pub(super) storage: Arc<dyn Storage>,
     /// Ways to prove names, the preferred one first.
     pub(super) solvers: Vec<Arc<dyn Solver>>,
-    /// How many attempts failed before this one.
-    pub(super) failures: u32,
+    /// The challenges by which a name could not be proven lately.
+    pub(super) failed: Failed,
     pub(super) clock: Clock,
 }
 
@@ -270,7 +270,7 @@ impl Issuer {
     fn choose(&self, name: &str, offered: &[ChallengeType]) -> Result<(HostPattern, &dyn Solver), AcmeError> {
         let pattern =
             HostPattern::parse(name).map_err(|e| AcmeError::Protocol(format!("the CA's name {name}: {e}")))?;
-        let solver = solver::choose(&self.solvers, &pattern, offered, self.failures);
+        let solver = solver::choose(&self.solvers, &pattern, offered, self.failed.of(name));
         let solver = solver.ok_or_else(|| AcmeError::no_challenge(name, offered))?;
         Ok((pattern, &**solver))
     }
@@ -334,8 +334,12 @@ impl Issuer {
                         remedy: match challenge.r#type {
                             ChallengeType::Http01 => "the name has to lead to this doorward on port 80",
                             ChallengeType::Dns01 => "its _acme-challenge record has to be seen all over the internet",
+                            ChallengeType::TlsAlpn01 => {
+                                "the name has to lead to this doorward on port 443, with TLS passed through"
+                            }
                             _ => "the name has to lead to this doorward",
                         },
+                        challenge: challenge.r#type.clone(),
                         name: authorization.identifier().to_string(),
                         kind: session::kind(problem),
                         detail: session::detail(problem),

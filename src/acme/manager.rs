@@ -14,7 +14,8 @@ use super::certificate::Issued;
 use super::clock::unix;
 use super::issuer::Issuer;
 use super::plan::{self, Plan, Step};
-use super::{AcmeError, Clock, Http01, Pace, Solver, State, Status, lock_name};
+use super::solver::{self, Failed};
+use super::{AcmeError, Clock, Http01, Pace, Solver, State, Status, TlsAlpn01, lock_name};
 use crate::certs::{Challenges, LocalIssuer, Table};
 use crate::config::{self, CertificateId};
 use crate::drain::Watch;
@@ -289,8 +290,8 @@ impl Shared {
         let issuer = Issuer {
             acme: Arc::clone(acme),
             storage: Arc::clone(&services.storage),
-            solvers: self.solvers(),
-            failures: plan.failure.as_ref().map_or(0, |failure| failure.attempts),
+            solvers: solver::in_order(self.solvers(), &acme.challenges),
+            failed: Failed::default(),
             clock: services.clock.clone(),
         };
         let issued = issuer.issue(id, &tended.wanted.names, replaces.clone()).await;
@@ -307,11 +308,15 @@ impl Shared {
         }
     }
 
-    /// Every way to prove a name, the preferred one first.
+    /// Every way to prove a name; the config says in which order.
     fn solvers(&self) -> Vec<Arc<dyn Solver>> {
         let services = &self.services;
         let (challenges, storage) = (Arc::clone(&services.challenges), Arc::clone(&services.storage));
-        vec![Arc::new(Http01::new(challenges, storage, services.clock.clone()))]
+        let clock = || services.clock.clone();
+        vec![
+            Arc::new(Http01::new(Arc::clone(&challenges), Arc::clone(&storage), clock())),
+            Arc::new(TlsAlpn01::new(challenges, storage, clock())),
+        ]
     }
 
     async fn failed(

@@ -19,6 +19,7 @@ mod renewal;
 mod session;
 mod solver;
 mod status;
+mod tls_alpn01;
 
 pub use backoff::Pace;
 pub use clock::{Clock, ClockHand};
@@ -28,6 +29,7 @@ pub use manager::{Manager, Services, Wanted};
 pub use renewal::{Validity, Window};
 pub use solver::{Challenge, Solver, lock_name};
 pub use status::{State, Status};
+pub use tls_alpn01::TlsAlpn01;
 
 use crate::config::CertificateId;
 use crate::names::HostPattern;

@@ -66,7 +66,7 @@ pub(super) fn start(config: Config, options: Options) -> Result<App, StartError>
     let tickets = Tickets::new().map_err(|error| StartError::Tls(error.to_string()))?;
     let mut listeners = Vec::new();
     for (config, sockets) in config.listeners.iter().zip(&sockets) {
-        listeners.push(Arc::new(listener(config, &sockets[0], &options, &tickets)?));
+        listeners.push(Arc::new(listener(config, &sockets[0], &options, &tickets, &challenges)?));
     }
     let settings = settings(&config, https_port(&listeners))?;
     let shared = Shared {
@@ -134,8 +134,9 @@ pub(super) fn listener(
     socket: &TcpListener,
     options: &Options,
     tickets: &Tickets,
+    challenges: &Arc<Challenges>,
 ) -> Result<Listener, StartError> {
-    Ok(Listener::new(config.address, socket.local_addr()?, listener_settings(config, options, tickets)?))
+    Ok(Listener::new(config.address, socket.local_addr()?, listener_settings(config, options, tickets, challenges)?))
 }
 
 /// What a listener's connections are served by.
@@ -143,13 +144,15 @@ pub(super) fn listener_settings(
     config: &config::Listener,
     options: &Options,
     tickets: &Tickets,
+    challenges: &Arc<Challenges>,
 ) -> Result<ListenerSettings, StartError> {
     let door = match config.protocol {
         ListenerProtocol::Http => Door::Http,
         ListenerProtocol::Https => {
             let (default, table) = (config.default_certificate.clone(), Arc::clone(&options.table));
             let acceptor = Acceptor::new(&config.tls, default, table, options.on_demand.clone(), tickets);
-            Door::Https(Arc::new(acceptor.map_err(|error| StartError::Tls(error.to_string()))?))
+            let acceptor = acceptor.map_err(|error| StartError::Tls(error.to_string()))?;
+            Door::Https(Arc::new(acceptor.answering(Arc::clone(challenges))))
         }
     };
     Ok(ListenerSettings {

@@ -25,7 +25,7 @@ pub(super) async fn serve(context: &Context, listener: &Listener, stream: TcpStr
             let client = client(&settings, peer, port, None);
             context.proxy.serve_http1(&client, stream, drain).await;
         }
-        Door::Https(acceptor) => match handshake(context, acceptor, listener, stream).await {
+        Door::Https(acceptor) => match handshake(context, acceptor, listener, stream, peer).await {
             Ok(Accepted { stream, info }) => {
                 let client = client(&settings, peer, port, Some(tls(&info)));
                 match info.alpn {
@@ -49,6 +49,7 @@ async fn handshake(
     acceptor: &Acceptor,
     listener: &Listener,
     stream: TcpStream,
+    peer: SocketAddr,
 ) -> Result<Accepted<TcpStream>, Option<AcceptError<TcpStream>>> {
     let local = match listener.bound {
         bound if bound.ip().is_unspecified() => stream.local_addr().unwrap_or(bound),
@@ -60,7 +61,8 @@ async fn handshake(
     let result = deadline
         .bound(Box::pin(async {
             let _permit = context.shared.permits.handshakes.acquire().await;
-            acceptor.accept(stream, SocketAddr::new(local.ip().to_canonical(), local.port())).await
+            let local = SocketAddr::new(local.ip().to_canonical(), local.port());
+            acceptor.accept(stream, local, peer.ip().to_canonical()).await
         }))
         .await;
     context.metrics.handshake(match &result {

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use doorward::certs::Challenges;
+use doorward::config::TlsOptions;
+use doorward::tls::{Acceptor, Tickets};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 
@@ -75,6 +77,23 @@ impl Responder {
             }
         });
         port
+    }
+
+    /// Starts "port 443" and returns its port: doorward's own acceptor, with nothing to serve but the challenges.
+    pub async fn start_tls(&self) -> u16 {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("binds");
+        let address = listener.local_addr().expect("an address");
+        let current = Arc::clone(&self.0);
+        let tickets = Tickets::new().expect("tickets");
+        tokio::spawn(async move {
+            while let Ok((stream, peer)) = listener.accept().await {
+                let Some(challenges) = current.load_full() else { continue };
+                let acceptor = Acceptor::new(&TlsOptions::default(), None, Arc::default(), None, &tickets);
+                let acceptor = acceptor.expect("an acceptor").answering(challenges);
+                tokio::spawn(async move { acceptor.accept(stream, address, peer.ip()).await.err() });
+            }
+        });
+        address.port()
     }
 
     pub fn set(&self, challenges: Option<Arc<Challenges>>) {
