@@ -7,13 +7,15 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use async_trait::async_trait;
 use instant_acme::{
     AuthorizationStatus, CertificateIdentifier, ChallengeStatus, ChallengeType, Identifier, NewOrder, Order,
     OrderStatus,
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 
-use super::certificate::{self, Meta};
+use super::ca::{Ca, Job, RenewalInfo};
+use super::certificate::{self, Issued, Meta, Summary};
 use super::clock::unix;
 use super::record::Record;
 use super::session::{self, Session, ask};
@@ -28,15 +30,25 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The first and the longest pause between two looks at the order, where the CA names none.
 const LOOK: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
-/// Gets certificates from one CA.
-pub(super) struct Issuer {
-    pub(super) acme: Arc<config::Acme>,
+/// Certificate authorities as they are, over the network.
+pub(super) struct Network {
     pub(super) storage: Arc<dyn Storage>,
-    /// Ways to prove names, the preferred one first.
+    /// Every way to prove names.
     pub(super) solvers: Vec<Arc<dyn Solver>>,
-    /// The challenges by which a name could not be proven lately.
-    pub(super) failed: Failed,
     pub(super) clock: Clock,
+}
+
+/// Gets one certificate from one CA.
+struct Issuer<'a> {
+    acme: Arc<config::Acme>,
+    storage: &'a Arc<dyn Storage>,
+    /// Ways to prove names, the preferred one first.
+    solvers: Vec<Arc<dyn Solver>>,
+    /// The challenges by which a name could not be proven lately.
+    failed: &'a Failed,
+    clock: &'a Clock,
+    /// Whether the certificate is written to the storage.
+    keep: bool,
 }
 
 /// How an order ended for now.
@@ -47,47 +59,100 @@ enum Progress {
     Dead(AcmeError),
 }
 
-impl Issuer {
-    /// Gets a certificate for `names` and writes it to the storage under `id`. The caller holds the lock.
-    ///
-    /// # Errors
-    /// [`AcmeError`]. What can be continued is continued by the next call.
-    pub(super) async fn issue(
-        &self,
-        id: &CertificateId,
-        names: &[HostPattern],
-        replaces: Option<CertificateIdentifier<'static>>,
-    ) -> Result<(), AcmeError> {
-        let session = account::open(&self.acme, &self.storage).await?;
-        match self.issue_with(&session, id, names, replaces.clone()).await {
+#[async_trait]
+impl Ca for Network {
+    async fn resume(&self, job: &Job<'_>) -> Result<bool, AcmeError> {
+        let issuer = self.issuer(job);
+        // Without a record nobody need be asked.
+        if Record::load(&*self.storage, &job.acme, job.id, job.names).await?.is_none() {
+            self.storage.delete(&keys::order(job.id)).await?;
+            return Ok(false);
+        }
+        let session = account::open(&job.acme, &self.storage).await?;
+        let resumed = issuer.resume_with(&session, job.id, job.names).await;
+        issuer.finish(job.id).await;
+        match resumed {
             Err(error) if error.is_account_unknown() => {
-                self.storage.delete(&keys::order(id)).await?;
-                account::forget(&self.acme, &self.storage, session.account.id()).await?;
-                let session = account::open(&self.acme, &self.storage).await?;
-                self.issue_with(&session, id, names, replaces).await
+                self.storage.delete(&keys::order(job.id)).await?;
+                account::forget(&job.acme, &self.storage, session.account.id()).await?;
+                Ok(false)
             }
-            done => done,
+            resumed => resumed,
         }
     }
 
-    async fn issue_with(
+    async fn order(&self, job: &Job<'_>) -> Result<(), AcmeError> {
+        let issuer = self.issuer(job);
+        let session = account::open(&job.acme, &self.storage).await?;
+        let mut ordered = issuer.order_with(&session, job.id, job.names, job.replaces.clone()).await;
+        if ordered.as_ref().is_err_and(AcmeError::is_account_unknown) {
+            self.storage.delete(&keys::order(job.id)).await?;
+            account::forget(&job.acme, &self.storage, session.account.id()).await?;
+            let session = account::open(&job.acme, &self.storage).await?;
+            ordered = issuer.order_with(&session, job.id, job.names, job.replaces.clone()).await;
+        }
+        issuer.finish(job.id).await;
+        ordered
+    }
+
+    async fn renewal_info(&self, acme: &config::Acme, issued: &Issued) -> Result<Option<RenewalInfo>, AcmeError> {
+        let Some(id) = issued.identifier() else { return Ok(None) };
+        let Some(session) = account::open_existing(acme, &self.storage).await? else { return Ok(None) };
+        match session.account.renewal_info(&id).await {
+            Ok((info, again)) => {
+                if let Some(url) = &info.explanation_url {
+                    tracing::info!(certificate = %issued.id, url, "the CA explains its renewal window");
+                }
+                let time = |t: time::OffsetDateTime| u64::try_from(t.unix_timestamp()).unwrap_or(0);
+                Ok(Some(((time(info.suggested_window.start), time(info.suggested_window.end)), again)))
+            }
+            Err(instant_acme::Error::Unsupported(_)) => Ok(None),
+            Err(error) => Err(session.seen.explain(error)),
+        }
+    }
+}
+
+impl Network {
+    fn issuer<'a>(&'a self, job: &'a Job<'_>) -> Issuer<'a> {
+        Issuer {
+            acme: Arc::clone(&job.acme),
+            storage: &self.storage,
+            solvers: solver::in_order(self.solvers.clone(), &job.acme.challenges),
+            failed: job.failed,
+            clock: &self.clock,
+            keep: job.keep,
+        }
+    }
+}
+
+impl Issuer<'_> {
+    /// Goes on with the order that an earlier attempt left. Returns whether it gave the certificate.
+    async fn resume_with(
+        &self,
+        session: &Session,
+        id: &CertificateId,
+        names: &[HostPattern],
+    ) -> Result<bool, AcmeError> {
+        let Some((order, record)) = self.resume(session, id, names).await? else { return Ok(false) };
+        tracing::info!(certificate = %id, order = record.order, "going on with the order");
+        match self.complete(session, id, order, &record, names).await? {
+            Progress::Issued(chain) => self.keep(id, &chain, &record, names).await.map(|()| true),
+            // What happened before this attempt is no reason for it to fail.
+            Progress::Dead(error) => {
+                tracing::info!(certificate = %id, %error, "the earlier order came to nothing; making a new one");
+                self.storage.delete(&keys::order(id)).await?;
+                Ok(false)
+            }
+        }
+    }
+
+    async fn order_with(
         &self,
         session: &Session,
         id: &CertificateId,
         names: &[HostPattern],
         replaces: Option<CertificateIdentifier<'static>>,
     ) -> Result<(), AcmeError> {
-        if let Some((order, record)) = self.resume(session, id, names).await? {
-            tracing::info!(certificate = %id, order = record.order, "going on with the order");
-            match self.complete(session, id, order, &record, names).await? {
-                Progress::Issued(chain) => return self.keep(id, &chain, &record, names).await,
-                // What happened before this attempt is no reason for it to fail.
-                Progress::Dead(error) => {
-                    tracing::info!(certificate = %id, %error, "the earlier order came to nothing; making a new one");
-                    self.storage.delete(&keys::order(id)).await?;
-                }
-            }
-        }
         let (order, record) = self.begin(session, id, names, replaces).await?;
         match self.complete(session, id, order, &record, names).await? {
             Progress::Issued(chain) => self.keep(id, &chain, &record, names).await,
@@ -98,6 +163,13 @@ impl Issuer {
         }
     }
 
+    /// Whatever came of the attempt, nothing of it is left with the solvers.
+    async fn finish(&self, id: &CertificateId) {
+        for solver in &self.solvers {
+            solver.finish(id).await;
+        }
+    }
+
     /// The order that an earlier attempt left, where it is for the same thing and the CA still knows it.
     async fn resume(
         &self,
@@ -105,7 +177,7 @@ impl Issuer {
         id: &CertificateId,
         names: &[HostPattern],
     ) -> Result<Option<(Order, Record)>, AcmeError> {
-        let Some(record) = Record::load(&*self.storage, &self.acme, id, names).await? else {
+        let Some(record) = Record::load(&**self.storage, &self.acme, id, names).await? else {
             self.storage.delete(&keys::order(id)).await?;
             return Ok(None);
         };
@@ -150,7 +222,7 @@ impl Issuer {
             order => order?,
         };
         let record = Record::new(&self.acme, order.url(), names, &key);
-        record.save(&*self.storage, id).await?;
+        record.save(&**self.storage, id).await?;
         Ok((order, record))
     }
 
@@ -366,12 +438,18 @@ impl Issuer {
         let usable = certificate::parse(id, bundle.as_bytes(), now).map_err(AcmeError::from).and_then(|issued| {
             match names.iter().find(|name| !issued.covers_all(std::slice::from_ref(*name))) {
                 Some(name) => Err(AcmeError::Unusable(format!("it is not valid for {name}"))),
-                None => Ok(()),
+                None => Ok(Summary::of(&issued, bundle.as_bytes())),
             }
         });
-        if let Err(error) = usable {
-            self.storage.delete(&keys::order(id)).await?;
-            return Err(error);
+        let summary = match usable {
+            Ok(summary) => summary,
+            Err(error) => {
+                self.storage.delete(&keys::order(id)).await?;
+                return Err(error);
+            }
+        };
+        if !self.keep {
+            return Ok(self.storage.delete(&keys::order(id)).await?);
         }
         // The bundle last but for the record: a crash in between resumes the order and writes both again.
         let meta = Meta {
@@ -380,8 +458,9 @@ impl Issuer {
             profile: self.acme.issuer.profile.clone(),
             issued: unix(now),
             ari: None,
+            summary: Some(summary),
         };
-        meta.save(&*self.storage, id).await?;
+        meta.save(&**self.storage, id).await?;
         self.storage.write(&keys::certificate(id), bundle.as_bytes()).await?;
         self.storage.delete(&keys::order(id)).await?;
         Ok(())

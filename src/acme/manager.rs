@@ -10,11 +10,13 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
 
 use super::backoff::Failure;
+use super::budget::Budget;
+use super::ca::Ca;
 use super::certificate::Issued;
 use super::clock::unix;
-use super::issuer::Issuer;
+use super::issuer::Network;
 use super::plan::{self, Plan, Step};
-use super::solver::{self, Failed};
+use super::turn::Turn;
 use super::{AcmeError, Clock, Http01, Pace, Solver, State, Status, TlsAlpn01, lock_name};
 use crate::certs::{Challenges, LocalIssuer, Table};
 use crate::config::{self, CertificateId};
@@ -24,6 +26,8 @@ use crate::storage::{Storage, StorageError, keys};
 
 /// Orders that are under way at once.
 const ORDERS: usize = 8;
+/// Those of them for names without a certificate: renewals never wait behind these.
+const FRESH: usize = 6;
 /// Certificates that are looked at in the storage at once.
 const LOOKS: usize = 16;
 /// Questions for a renewal window at once: apart from the orders, which must never wait for them.
@@ -38,6 +42,8 @@ pub struct Wanted {
     pub names: Vec<HostPattern>,
     /// Whether one of the local CA is served until the first one is there.
     pub self_signed_meanwhile: bool,
+    /// Whether a client asked for it, at a handshake.
+    pub on_demand: bool,
 }
 
 impl Wanted {
@@ -92,6 +98,11 @@ struct Shared {
     orders: Semaphore,
     looks: Semaphore,
     asks: Semaphore,
+    /// Of the orders, those that are no renewals.
+    fresh: Semaphore,
+    ca: Arc<dyn Ca>,
+    solvers: Vec<Arc<dyn Solver>>,
+    budget: Budget,
     counter: IntCounterVec,
 }
 
@@ -102,11 +113,26 @@ impl Manager {
     /// # Errors
     /// [`prometheus::Error`], where the registry has metrics of these names already.
     pub fn new(services: Services, registry: &Registry, drain: Watch) -> Result<Self, prometheus::Error> {
+        let solvers = solvers(&services);
+        let (storage, clock) = (Arc::clone(&services.storage), services.clock.clone());
+        let ca = Arc::new(Network { storage, solvers: solvers.clone(), clock });
+        Self::with(services, ca, solvers, registry, drain)
+    }
+
+    /// A manager that asks `ca`.
+    pub(super) fn with(
+        services: Services,
+        ca: Arc<dyn Ca>,
+        solvers: Vec<Arc<dyn Solver>>,
+        registry: &Registry,
+        drain: Watch,
+    ) -> Result<Self, prometheus::Error> {
         let options = Opts::new("doorward_acme_orders_total", "Attempts to get a certificate, by issuer and outcome");
         let counter = IntCounterVec::new(options, &["issuer", "outcome"])?;
         registry.register(Box::new(counter.clone()))?;
-        let [orders, looks, asks] = [ORDERS, LOOKS, ASKS].map(Semaphore::new);
-        let shared = Shared { services, orders, looks, asks, counter };
+        let [orders, fresh, looks, asks] = [ORDERS, FRESH, LOOKS, ASKS].map(Semaphore::new);
+        let budget = Budget::new(Arc::clone(&services.storage));
+        let shared = Shared { services, orders, looks, asks, fresh, ca, solvers, budget, counter };
         let entries = Mutex::default();
         Ok(Self { shared: Arc::new(shared), drain, acme: watch::Sender::new(None), entries })
     }
@@ -267,7 +293,10 @@ impl Shared {
         let _permit = self.asks.acquire().await;
         let now = services.clock.now();
         let asked = match Issued::load(&*services.storage, id, now).await {
-            Ok(Some(mut issued)) => issued.ask_ari(acme, &services.storage, now).await,
+            Ok(Some(mut issued)) => match acme.issuer_at(&issued.meta.directory) {
+                Some(issuer) => issued.ask_ari(&*self.ca, &acme.asking(issuer), &*services.storage, now).await,
+                None => issued.ask_ari(&*self.ca, acme, &*services.storage, now).await,
+            },
             Ok(None) => Ok(()),
             Err(error) => Err(error),
         };
@@ -281,42 +310,33 @@ impl Shared {
     async fn take_turn(&self, acme: &Arc<config::Acme>, tended: &Tended, forced: bool) -> Result<(), StorageError> {
         let (services, id) = (&self.services, &tended.wanted.id);
         let _lease = services.storage.lock(&lock_name(id)).await?;
+        // The semaphores are never closed.
+        let fresh = tended.status().not_after.is_none();
+        let _fresh = if fresh { self.fresh.acquire().await.ok() } else { None };
         let _permit = self.orders.acquire().await;
         // Another process may have had the lock before, and done it.
         let plan = plan::plan(services, Some(acme), &tended.wanted, forced).await;
-        let Step::Order { replaces } = &plan.step else { return Ok(()) };
+        let Step::Order { .. } = &plan.step else { return Ok(()) };
         tended.show(&plan, State::Ordering);
         tracing::info!(certificate = %id, names = ?tended.wanted.names, issuer = acme.issuer.name, "getting a certificate");
-        let issuer = Issuer {
-            acme: Arc::clone(acme),
-            storage: Arc::clone(&services.storage),
-            solvers: solver::in_order(self.solvers(), &acme.challenges),
-            failed: Failed::default(),
-            clock: services.clock.clone(),
+        let turn = Turn {
+            services,
+            ca: &*self.ca,
+            budget: &self.budget,
+            solvers: &self.solvers,
+            acme,
+            wanted: &tended.wanted,
+            plan: &plan,
+            forced,
         };
-        let issued = issuer.issue(id, &tended.wanted.names, replaces.clone()).await;
-        for solver in &issuer.solvers {
-            solver.finish(id).await;
-        }
-        match issued {
-            Ok(()) => {
-                self.counter.with_label_values(&[acme.issuer.name.as_str(), "issued"]).inc();
-                tracing::info!(certificate = %id, issuer = acme.issuer.name, "got the certificate");
+        match turn.take().await {
+            Ok(issuer) => {
+                self.counter.with_label_values(&[issuer.as_str(), "issued"]).inc();
+                tracing::info!(certificate = %id, issuer, "got the certificate");
                 services.storage.delete(&keys::failure(id.as_str())).await
             }
             Err(error) => self.failed(acme, tended, &plan, &error).await,
         }
-    }
-
-    /// Every way to prove a name; the config says in which order.
-    fn solvers(&self) -> Vec<Arc<dyn Solver>> {
-        let services = &self.services;
-        let (challenges, storage) = (Arc::clone(&services.challenges), Arc::clone(&services.storage));
-        let clock = || services.clock.clone();
-        vec![
-            Arc::new(Http01::new(Arc::clone(&challenges), Arc::clone(&storage), clock())),
-            Arc::new(TlsAlpn01::new(challenges, storage, clock())),
-        ]
     }
 
     async fn failed(
@@ -327,7 +347,8 @@ impl Shared {
         error: &AcmeError,
     ) -> Result<(), StorageError> {
         let (services, id, now) = (&self.services, &tended.wanted.id, self.services.clock.now());
-        self.counter.with_label_values(&[acme.issuer.name.as_str(), "failed"]).inc();
+        let outcome = if error.is_only_waiting() { "waits" } else { "failed" };
+        self.counter.with_label_values(&[acme.issuer.name.as_str(), outcome]).inc();
         // What works sets the pace; without it the name is dark, and the usual pace is the CA's limit.
         let works = plan.not_after.is_some_and(|end| end > unix(now));
         let pace =
@@ -378,6 +399,16 @@ impl Tended {
     fn status(&self) -> MutexGuard<'_, Status> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Every way to prove a name; the config says in which order.
+fn solvers(services: &Services) -> Vec<Arc<dyn Solver>> {
+    let (challenges, storage) = (Arc::clone(&services.challenges), Arc::clone(&services.storage));
+    let clock = || services.clock.clone();
+    vec![
+        Arc::new(Http01::new(Arc::clone(&challenges), Arc::clone(&storage), clock())),
+        Arc::new(TlsAlpn01::new(challenges, storage, clock())),
+    ]
 }
 
 /// Routes for the same names share a certificate, and what one of them allows is allowed.

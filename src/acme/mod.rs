@@ -7,12 +7,16 @@
 
 mod account;
 mod backoff;
+mod budget;
+mod ca;
 mod certificate;
 mod clock;
 mod error;
 mod http01;
 mod issuer;
+mod ledger;
 mod manager;
+mod memory;
 mod plan;
 mod record;
 mod renewal;
@@ -20,8 +24,10 @@ mod session;
 mod solver;
 mod status;
 mod tls_alpn01;
+mod turn;
 
 pub use backoff::Pace;
+pub use budget::{BudgetView, LimitView, budget};
 pub use clock::{Clock, ClockHand};
 pub use error::AcmeError;
 pub use http01::Http01;

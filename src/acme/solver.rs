@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use instant_acme::ChallengeType;
+use serde::{Deserialize, Serialize};
 
 use super::AcmeError;
 use crate::config::{self, CertificateId};
@@ -59,8 +60,26 @@ pub trait Solver: Send + Sync + 'static {
 }
 
 /// By which challenges names could not be proven lately, by name as it is in the certificate.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "BTreeMap<String, Vec<String>>", into = "BTreeMap<String, Vec<String>>")]
 pub(super) struct Failed(BTreeMap<String, Vec<ChallengeType>>);
+
+impl From<BTreeMap<String, Vec<String>>> for Failed {
+    fn from(words: BTreeMap<String, Vec<String>>) -> Self {
+        let known = |word: String| ALL.into_iter().find(|c| c.as_str() == word).map(type_of);
+        Self(words.into_iter().map(|(name, all)| (name, all.into_iter().filter_map(known).collect())).collect())
+    }
+}
+
+impl From<Failed> for BTreeMap<String, Vec<String>> {
+    fn from(failed: Failed) -> Self {
+        let word = |kind: ChallengeType| ALL.into_iter().find(|c| type_of(*c) == kind).map(|c| c.to_string());
+        failed.0.into_iter().map(|(name, all)| (name, all.into_iter().filter_map(word).collect())).collect()
+    }
+}
+
+/// Every challenge that there is a word for.
+const ALL: [config::Challenge; 3] = [config::Challenge::Http01, config::Challenge::TlsAlpn01, config::Challenge::Dns01];
 
 impl Failed {
     /// Those of one name.
@@ -76,6 +95,11 @@ impl Failed {
             of_name.push(challenge.clone());
         }
         new
+    }
+
+    /// Forgets a name of which nothing is left to try.
+    pub(super) fn start_again(&mut self, name: &str) {
+        self.0.remove(name);
     }
 }
 
