@@ -5,15 +5,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use arc_swap::ArcSwapOption;
 use prometheus::{IntCounterVec, Opts, Registry};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
 
+use super::ask::{Asker, Verdict};
 use super::backoff::Failure;
 use super::budget::Budget;
 use super::ca::Ca;
 use super::certificate::Issued;
-use super::clock::unix;
+use super::clock::{from_unix, unix};
 use super::issuer::Network;
 use super::plan::{self, Plan, Step};
 use super::turn::Turn;
@@ -100,6 +102,8 @@ struct Shared {
     asks: Semaphore,
     /// Of the orders, those that are no renewals.
     fresh: Semaphore,
+    /// Who says whether a name may keep what it got on demand.
+    permit: ArcSwapOption<Asker>,
     ca: Arc<dyn Ca>,
     solvers: Vec<Arc<dyn Solver>>,
     budget: Budget,
@@ -132,7 +136,18 @@ impl Manager {
         registry.register(Box::new(counter.clone()))?;
         let [orders, fresh, looks, asks] = [ORDERS, FRESH, LOOKS, ASKS].map(Semaphore::new);
         let budget = Budget::new(Arc::clone(&services.storage));
-        let shared = Shared { services, orders, looks, asks, fresh, ca, solvers, budget, counter };
+        let shared = Shared {
+            services,
+            orders,
+            looks,
+            asks,
+            fresh,
+            permit: ArcSwapOption::empty(),
+            ca,
+            solvers,
+            budget,
+            counter,
+        };
         let entries = Mutex::default();
         Ok(Self { shared: Arc::new(shared), drain, acme: watch::Sender::new(None), entries })
     }
@@ -157,7 +172,11 @@ impl Manager {
         let wanted = by_id(wanted);
         let mut entries = self.entries();
         entries.retain(|id, entry| {
-            let stays = wanted.get(id) == Some(&entry.certificate.wanted);
+            let stays = match wanted.get(id) {
+                Some(wanted) => *wanted == entry.certificate.wanted,
+                // What was got on demand is looked after as long as anything is.
+                None => entry.certificate.wanted.on_demand && self.shared.permit.load().is_some(),
+            };
             if !stays {
                 entry.task.abort();
             }
@@ -167,6 +186,48 @@ impl Manager {
         for (id, wanted) in wanted {
             entries.entry(id).or_insert_with(|| self.start(wanted));
         }
+    }
+
+    /// Who is asked before a certificate that was got on demand is renewed; none: none is.
+    pub(super) fn permit(&self, asker: Option<Arc<Asker>>) {
+        let none = asker.is_none();
+        self.shared.permit.store(asker);
+        if none {
+            self.entries().retain(|_, entry| {
+                let stays = !entry.certificate.wanted.on_demand;
+                if !stays {
+                    entry.task.abort();
+                }
+                stays
+            });
+        }
+    }
+
+    /// Looks after a certificate that was got on demand, from now on.
+    pub(super) fn look_after(&self, wanted: Wanted) {
+        self.entries().entry(wanted.id.clone()).or_insert_with(|| self.start(wanted));
+    }
+
+    /// Gets a certificate now, with one attempt, unless the last one failed a moment ago. It is not looked after.
+    pub(super) async fn obtain(&self, wanted: Wanted) -> Result<(), String> {
+        let acme = self.acme.borrow().clone();
+        let Some(acme) = acme else { return Err("there is no issuer".to_owned()) };
+        let (shared, tended) = (&self.shared, Tended::new(wanted));
+        let some = Some(Arc::clone(&acme));
+        let before = shared.look(&some, &tended, false).await;
+        if matches!(before.step, Step::Order { .. }) {
+            shared.take_turn(&acme, &tended, false).await.map_err(|error| error.to_string())?;
+        }
+        let after = shared.look(&some, &tended, false).await;
+        match after.state {
+            State::Valid | State::Covered => Ok(()),
+            _ => Err(after.failure.map_or_else(|| "no certificate came of it".to_owned(), |failure| failure.error)),
+        }
+    }
+
+    /// The time that renewals go by.
+    pub(super) fn now(&self) -> SystemTime {
+        self.shared.services.clock.now()
     }
 
     /// How each wanted certificate stands, by id.
@@ -187,19 +248,7 @@ impl Manager {
     }
 
     fn start(&self, wanted: Wanted) -> Entry {
-        let status = Mutex::new(Status {
-            id: wanted.id.to_string(),
-            names: wanted.names.iter().map(ToString::to_string).collect(),
-            issuer: None,
-            state: State::Starting,
-            not_after: None,
-            renew_at: None,
-            failures: 0,
-            last_error: None,
-            last_failure: None,
-            next_attempt: None,
-        });
-        let certificate = Arc::new(Tended { wanted, forced: AtomicBool::new(false), poke: Notify::new(), status });
+        let certificate = Arc::new(Tended::new(wanted));
         let (shared, tended, acme, mut drain) =
             (Arc::clone(&self.shared), Arc::clone(&certificate), self.acme.subscribe(), self.drain.clone());
         let task = tokio::spawn(async move {
@@ -255,6 +304,9 @@ async fn tend(shared: &Shared, tended: &Tended, mut acme: watch::Receiver<Option
         shared.meanwhile(tended, &plan).await;
         let Step::Wait(until) = plan.step else {
             let Some(acme) = current else { return };
+            if !forced && shared.is_given_up(tended, &plan).await {
+                return;
+            }
             if let Err(error) = shared.take_turn(&acme, tended, forced).await {
                 tracing::error!(certificate = %id, %error, "what came of the order cannot be written down");
                 // Not at once again: the storage is what failed.
@@ -304,6 +356,35 @@ impl Shared {
             tracing::error!(certificate = %id, %error, "the renewal window cannot be written down");
             tokio::time::sleep(services.pace.first).await;
         }
+    }
+
+    /// Asks whether a name that came on demand is still allowed before its certificate is renewed. If it is not,
+    /// the certificate serves to its end and is forgotten then.
+    async fn is_given_up(&self, tended: &Tended, plan: &Plan) -> bool {
+        let (services, wanted) = (&self.services, &tended.wanted);
+        let (Some(asker), Some(HostPattern::Exact(name))) = (self.permit.load_full(), wanted.names.first()) else {
+            return false;
+        };
+        if !wanted.on_demand || plan.issued_by.is_none() {
+            return false;
+        }
+        // Where nobody can say, what was allowed stays allowed.
+        let Verdict::Refused(status) = asker.ask(name, None).await else { return false };
+        tracing::info!(certificate = %wanted.id, %name, status, "the name is allowed no longer: it is not renewed");
+        tended.show(plan, State::Disabled);
+        sleep(&services.clock, plan.not_after.map(from_unix)).await;
+        for key in [
+            keys::on_demand(name.as_str()),
+            keys::certificate(&wanted.id),
+            keys::certificate_meta(&wanted.id),
+            keys::failure(wanted.id.as_str()),
+            keys::attempts(&wanted.id),
+        ] {
+            if let Err(error) = services.storage.delete(&key).await {
+                tracing::warn!(certificate = %wanted.id, %error, "what is left of the certificate cannot be removed");
+            }
+        }
+        true
     }
 
     /// Lock, look again, order, write down how it went.
@@ -385,6 +466,22 @@ impl Shared {
 }
 
 impl Tended {
+    fn new(wanted: Wanted) -> Self {
+        let status = Mutex::new(Status {
+            id: wanted.id.to_string(),
+            names: wanted.names.iter().map(ToString::to_string).collect(),
+            issuer: None,
+            state: State::Starting,
+            not_after: None,
+            renew_at: None,
+            failures: 0,
+            last_error: None,
+            last_failure: None,
+            next_attempt: None,
+        });
+        Self { wanted, forced: AtomicBool::new(false), poke: Notify::new(), status }
+    }
+
     fn show(&self, plan: &Plan, state: State) {
         let mut status = self.status();
         status.state = state;

@@ -6,17 +6,20 @@
 //! on this node and on every other. What fails is kept (`backoff`) and tried again ever more seldom.
 
 mod account;
+mod ask;
 mod backoff;
 mod budget;
 mod ca;
 mod certificate;
 mod clock;
 mod error;
+mod guard;
 mod http01;
 mod issuer;
 mod ledger;
 mod manager;
 mod memory;
+mod on_demand;
 mod plan;
 mod record;
 mod renewal;
@@ -32,6 +35,7 @@ pub use clock::{Clock, ClockHand};
 pub use error::AcmeError;
 pub use http01::Http01;
 pub use manager::{Manager, Services, Wanted};
+pub use on_demand::OnDemandIssuer;
 pub use renewal::{Validity, Window};
 pub use solver::{Challenge, Solver, lock_name};
 pub use status::{State, Status};

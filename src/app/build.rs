@@ -25,7 +25,7 @@ use crate::tls::{Acceptor, Tickets};
 /// Threads of the control plane: it waits for most of its time.
 const CONTROL_THREADS: usize = 2;
 
-pub(super) fn start(config: Config, options: Options) -> Result<App, StartError> {
+pub(super) fn start(config: Config, mut options: Options) -> Result<App, StartError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
         .thread_name("control")
@@ -53,6 +53,7 @@ pub(super) fn start(config: Config, options: Options) -> Result<App, StartError>
     let challenges = Arc::new(Challenges::new());
     let certificates =
         certificates::Sources::start(&runtime, &config, &options, Arc::clone(&challenges), &registry, &watch)?;
+    options.on_demand.get_or_insert_with(|| certificates.on_demand());
     registry.register(Box::new(expiry::Expiry::new(Arc::clone(&options.table))?))?;
     let dropped = IntCounter::new("doorward_access_log_dropped_total", "Access log lines that were not written.")?;
     let restarts = IntCounter::new("doorward_worker_restarts_total", "Workers that panicked and were started again.")?;

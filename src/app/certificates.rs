@@ -8,8 +8,8 @@ use prometheus::Registry;
 use tokio::runtime::Runtime;
 
 use super::{Options, StartError};
-use crate::acme::{self, Clock, Manager, Pace, Services, Wanted};
-use crate::certs::{Challenges, Directory, DirectoryHandle, LocalIssuer, Stored, Table};
+use crate::acme::{self, Clock, Manager, OnDemandIssuer, Pace, Services, Wanted};
+use crate::certs::{Challenges, Directory, DirectoryHandle, LocalIssuer, OnDemand, Stored, Table};
 use crate::config::{
     CertificateChoice, CertificateId, Config, HttpsPolicy, Route, RouteHost, Storage as StorageConfig,
 };
@@ -21,7 +21,8 @@ use crate::storage::{FileStorage, MemoryStorage, Storage, StorageError};
 pub(super) struct Sources {
     table: Arc<Table>,
     directory: DirectoryHandle,
-    manager: Manager,
+    manager: Arc<Manager>,
+    on_demand: Arc<OnDemandIssuer>,
     /// Whether what is written to the storage is still there after a restart.
     durable: bool,
 }
@@ -66,10 +67,13 @@ impl Sources {
             async move { local.run(drain).await }
         });
         let (clock, pace) = (Clock::system(), Pace::default());
+        let on_storage = Arc::clone(&storage);
         let services = Services { storage, table: Arc::clone(&table), challenges, local, clock, pace };
-        let manager = Manager::new(services, registry, drain.clone())?;
+        let manager = Arc::new(Manager::new(services, registry, drain.clone())?);
+        let on_demand = OnDemandIssuer::new(Arc::clone(&manager), Arc::clone(&table), on_storage);
         manager.update(config.acme.clone(), wanted(config), &self_signed(config));
-        Ok(Self { table, directory, manager, durable })
+        runtime.block_on(on_demand.update(config.on_demand.as_ref(), on_demand_hosts(config)))?;
+        Ok(Self { table, directory, manager, on_demand: Arc::new(on_demand), durable })
     }
 
     /// Whether a new config can be put in force.
@@ -82,6 +86,15 @@ impl Sources {
         self.directory.update(config.certificates.directories.clone()).await;
         self.table.set_pins(pins(config));
         self.manager.update(config.acme.clone(), wanted(config), &self_signed(config));
+        let hosts = on_demand_hosts(config);
+        if let Err(error) = self.on_demand.update(config.on_demand.as_ref(), hosts).await {
+            tracing::error!(%error, "the names that are served on demand cannot be read");
+        }
+    }
+
+    /// Who gets certificates at handshakes.
+    pub(super) fn on_demand(&self) -> Arc<dyn OnDemand> {
+        Arc::clone(&self.on_demand) as Arc<dyn OnDemand>
     }
 
     pub(super) fn directory(&self) -> &DirectoryHandle {
@@ -108,7 +121,10 @@ fn open(config: &Config) -> Result<(Arc<dyn Storage>, bool), StorageError> {
 }
 
 fn needs_storage(config: &Config) -> bool {
-    let made = |route: &Route| matches!(route.certificate, CertificateChoice::Auto | CertificateChoice::SelfSigned);
+    let made = |route: &Route| {
+        use CertificateChoice::{Auto, OnDemand, SelfSigned};
+        matches!(route.certificate, Auto | SelfSigned | OnDemand)
+    };
     config.routes.iter().any(|route| made(route))
 }
 
@@ -147,6 +163,22 @@ fn wanted(config: &Config) -> Vec<Wanted> {
         })
     };
     config.routes.iter().filter(of_acme).filter_map(wanted).collect()
+}
+
+/// For which hosts certificates are got at handshakes (true), and for which they are not.
+fn on_demand_hosts(config: &Config) -> HostMap<bool> {
+    let mut hosts = HostMap::new();
+    for route in &config.routes {
+        let wanted = route.certificate == CertificateChoice::OnDemand && route.https != HttpsPolicy::Off;
+        for host in &route.hosts {
+            // A host can be on several routes, by path.
+            match host {
+                RouteHost::Pattern(pattern) => *hosts.entry(pattern.clone()) |= wanted,
+                RouteHost::Any => *hosts.default_mut() |= wanted,
+            }
+        }
+    }
+    hosts
 }
 
 /// One certificate for each route that has it from the local CA.

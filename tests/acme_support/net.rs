@@ -3,6 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 use doorward::certs::Challenges;
@@ -52,16 +53,19 @@ fn dns_answer(query: &[u8]) -> Option<Vec<u8>> {
 
 /// What answers on "port 80": the challenges of the node that runs now, if one does.
 #[derive(Clone, Default)]
-pub struct Responder(Arc<ArcSwapOption<Challenges>>);
+pub struct Responder(Arc<ArcSwapOption<Challenges>>, Arc<AtomicBool>);
 
 impl Responder {
     /// Starts it and returns its port.
     pub async fn start(&self) -> u16 {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("binds");
         let port = listener.local_addr().expect("an address").port();
-        let current = Arc::clone(&self.0);
+        let (current, closed) = (Arc::clone(&self.0), Arc::clone(&self.1));
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
+                if closed.load(Ordering::Relaxed) {
+                    continue;
+                }
                 let current = current.load_full();
                 tokio::spawn(async move {
                     let mut request = vec![0; 4096];
@@ -94,6 +98,15 @@ impl Responder {
             }
         });
         address.port()
+    }
+
+    /// Whether "port 80" hangs up on everybody.
+    pub fn close_http(&self, closed: bool) {
+        self.1.store(closed, Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> Option<Arc<Challenges>> {
+        self.0.load_full()
     }
 
     pub fn set(&self, challenges: Option<Arc<Challenges>>) {
