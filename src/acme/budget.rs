@@ -86,9 +86,6 @@ impl Budget {
         let counted = !exempt;
         let _turn = self.turn.lock().await;
         let _lease = self.lock(issuer).await?;
-        let orders_key = orders_key(issuer);
-        let mut orders: Orders = ledger::load(&*self.storage, &orders_key).await?;
-        orders.forget(limits, now);
         let mut domains = self.domains(issuer, names, now).await?;
 
         if let Some(rate) = limits.duplicates.filter(|_| !free)
@@ -119,6 +116,9 @@ impl Budget {
             }
         }
         if let Some(rate) = limits.orders.filter(|_| counted) {
+            let orders_key = orders_key(issuer);
+            let mut orders: Orders = ledger::load(&*self.storage, &orders_key).await?;
+            orders.forget(limits, now);
             let share = purpose.share(rate);
             let until = ledger::room_at(orders.at.iter().copied(), rate, share, now);
             if let Some(until) = self.queue(issuer, id, until, share, rate) {

@@ -154,7 +154,11 @@ impl Issued {
     ) -> Result<(), StorageError> {
         let (window, retry_after) = match ca.renewal_info(acme, self).await {
             Ok(Some((window, retry_after))) => (Some(window), Some(retry_after)),
-            Ok(None) => (None, Some(Duration::from_secs(24 * 3600))),
+            // A CA that does not speak of renewals today is not asked daily for each certificate whether it does now.
+            Ok(None) => {
+                self.meta.ari = Some(Ari { window: None, ask_again: unix(now + self.validity().lifetime() / 4) });
+                return self.meta.save(storage, &self.id).await;
+            }
             Err(error) => {
                 tracing::debug!(certificate = %self.id, %error, "no renewal information");
                 (self.meta.ari.and_then(|ari| ari.window), Some(Duration::from_secs(3600)))

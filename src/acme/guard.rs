@@ -12,8 +12,10 @@ use crate::names::Hostname;
 
 /// The most names, networks or domains that are remembered of each kind.
 const MOST: usize = 50_000;
-/// Of the names under way, what part one client network can have: others get in beside it.
+/// Of the names under way, what part one client network can have, those that wait included: others get in beside it.
 const NETWORK_SHARE: usize = 4;
+/// How many times as many as can be under way may wait for their turn.
+const LINE: usize = 32;
 
 /// The bounds of `[on_demand]`, and what is used of them. It forgets at a restart: the CA's budget does not.
 #[derive(Debug, Default)]
@@ -74,7 +76,7 @@ impl Guard {
     ) -> Result<Place, OnDemandError> {
         let network = Network::of(client);
         let own = self.under_way.get(&network).copied().unwrap_or(0);
-        if self.all_under_way >= config.under_way || own >= (config.under_way / NETWORK_SHARE).max(1) {
+        if self.all_under_way >= config.under_way * LINE || own >= (config.under_way / NETWORK_SHARE).max(1) {
             return Err(OnDemandError::Failed("too many names are under way".to_owned()));
         }
         // What was allowed lately is no news, and its orders have their own bounds.
@@ -266,7 +268,11 @@ mod tests {
         for n in 10..20 {
             places.extend(guard.enter(&config, &name(&format!("x{n}.test")), client(n), now));
         }
-        assert_eq!(places.len(), 8);
+        assert_eq!(places.len(), 14, "others are let in beside them");
+        for n in 100..2000 {
+            places.extend(guard.enter(&config, &name(&format!("y{n}.test")), client(n), now));
+        }
+        assert_eq!(places.len(), 8 * LINE);
         places.iter().for_each(|place| guard.leave(place));
         assert!(guard.enter(&config, &name("y.test"), client(77), now).is_ok());
     }

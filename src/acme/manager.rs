@@ -517,3 +517,7 @@ fn by_id(wanted: Vec<Wanted>) -> BTreeMap<CertificateId, Wanted> {
     }
     all
 }
+
+#[cfg(test)]
+#[path = "tests/simulation.rs"]
+mod simulation;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::ask::{Asker, Verdict};
 use super::guard::{Guard, Place};
@@ -50,6 +50,9 @@ struct Settings {
     /// Which hosts have their certificates on demand; false: they have routes that do not.
     hosts: HostMap<bool>,
     asker: Arc<Asker>,
+    /// Turns for questions, and for orders: names that are refused hold up no order.
+    questions: Semaphore,
+    orders: Semaphore,
 }
 
 type Outcome = Result<(), OnDemandError>;
@@ -72,7 +75,11 @@ impl OnDemandIssuer {
     pub async fn update(&self, config: Option<&config::OnDemand>, hosts: HostMap<bool>) -> Result<(), StorageError> {
         let asker = config.map(|config| (config, Asker::new(config)));
         let settings = match asker {
-            Some((config, Ok(asker))) => Some(Settings { config: config.clone(), hosts, asker: Arc::new(asker) }),
+            Some((config, Ok(asker))) => {
+                let turns = || Semaphore::new(config.under_way);
+                let asker = Arc::new(asker);
+                Some(Settings { config: config.clone(), hosts, asker, questions: turns(), orders: turns() })
+            }
             Some((_, Err(error))) => {
                 tracing::error!(%error, "no certificates on demand: the ask URL cannot be asked");
                 None
@@ -153,7 +160,13 @@ impl Inner {
     async fn get(&self, settings: &Settings, name: &Hostname, client: IpAddr) -> Outcome {
         let config = &settings.config;
         let known = self.guard().is_allowed(name, self.manager.now());
-        let verdict = if known { Verdict::Allowed } else { settings.asker.ask(name, Some(client)).await };
+        let verdict = if known {
+            Verdict::Allowed
+        } else {
+            // The semaphores are never closed.
+            let _turn = settings.questions.acquire().await;
+            settings.asker.ask(name, Some(client)).await
+        };
         let now = self.manager.now();
         match verdict {
             Verdict::Allowed => self.guard().allow(config, name, now),
@@ -170,7 +183,10 @@ impl Inner {
         }
         let room = self.guard().take_order(config, name, now);
         let ordered = match room {
-            Ok(()) => self.order(name).await.map_err(OnDemandError::Failed),
+            Ok(()) => {
+                let _turn = settings.orders.acquire().await;
+                self.order(name).await.map_err(OnDemandError::Failed)
+            }
             Err(error) => Err(error),
         };
         if let Err(error) = &ordered {
