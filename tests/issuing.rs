@@ -246,7 +246,7 @@ impl App {
 
 /// A node that issues on demand for every host but `app.test`.
 async fn on_demand(node: &Node, storage: Arc<dyn Storage>, config: &config::OnDemand) -> OnDemandIssuer {
-    let issuer = OnDemandIssuer::new(Arc::clone(&node.manager), Arc::clone(&node.table), storage);
+    let issuer = OnDemandIssuer::new(&node.manager, Arc::clone(&node.table), storage);
     issuer.update(Some(config), hosts()).await.unwrap();
     issuer
 }

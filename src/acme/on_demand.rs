@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use tokio::runtime::Handle;
@@ -23,6 +23,7 @@ use crate::storage::{Storage, StorageError, keys};
 
 /// How long it is remembered that the `ask` URL could not say: it may be back soon.
 const NO_VERDICT: Duration = Duration::from_secs(5);
+const STOPPING: &str = "doorward is stopping";
 /// How long after an order its certificate may take from the storage to the table.
 const ARRIVAL: Duration = Duration::from_secs(10);
 
@@ -35,7 +36,8 @@ pub struct OnDemandIssuer {
 
 #[derive(Debug)]
 struct Inner {
-    manager: Arc<Manager>,
+    /// Not held: a manager that has to end is not kept by who would ask it.
+    manager: Weak<Manager>,
     table: Arc<Table>,
     storage: Arc<dyn Storage>,
     settings: ArcSwapOption<Settings>,
@@ -61,8 +63,9 @@ type Waiting = watch::Receiver<Option<Outcome>>;
 impl OnDemandIssuer {
     /// One that issues nothing until [`OnDemandIssuer::update`]. Call it within the control plane's runtime.
     #[must_use]
-    pub fn new(manager: Arc<Manager>, table: Arc<Table>, storage: Arc<dyn Storage>) -> Self {
+    pub fn new(manager: &Arc<Manager>, table: Arc<Table>, storage: Arc<dyn Storage>) -> Self {
         let (settings, guard, under_way) = (ArcSwapOption::empty(), Mutex::default(), Mutex::default());
+        let manager = Arc::downgrade(manager);
         let inner = Arc::new(Inner { manager, table, storage, settings, guard, under_way });
         Self { inner, control: Handle::current() }
     }
@@ -86,13 +89,14 @@ impl OnDemandIssuer {
             }
             None => None,
         };
-        self.inner.manager.permit(settings.as_ref().map(|settings| Arc::clone(&settings.asker)));
+        let Some(manager) = self.inner.manager.upgrade() else { return Ok(()) };
+        manager.permit(settings.as_ref().map(|settings| Arc::clone(&settings.asker)));
         let wanted = settings.is_some();
         self.inner.settings.store(settings.map(Arc::new));
         if wanted {
             for key in self.inner.storage.list(keys::ON_DEMAND).await? {
                 let name = keys::on_demand_name(&key).and_then(|name| Hostname::parse(&name).ok());
-                name.iter().for_each(|name| self.inner.manager.look_after(wanted_for(name)));
+                name.iter().for_each(|name| manager.look_after(wanted_for(name)));
             }
         }
         Ok(())
@@ -110,7 +114,7 @@ impl OnDemand for OnDemandIssuer {
             let wait = settings.config.wait;
             match tokio::time::timeout(wait, waiting.wait_for(Option::is_some)).await {
                 Ok(Ok(outcome)) => outcome.clone().unwrap_or(Ok(())),
-                Ok(Err(_)) => Err(OnDemandError::Failed("doorward is stopping".to_owned())),
+                Ok(Err(_)) => Err(OnDemandError::Failed(STOPPING.to_owned())),
                 Err(_) => {
                     let message = format!("it takes longer than {}; it goes on", humantime::format_duration(wait));
                     Err(OnDemandError::Failed(message))
@@ -132,7 +136,7 @@ impl Inner {
         if settings.hosts.find(name.as_str()) != Some(&true) {
             return Err(OnDemandError::NotAllowed);
         }
-        let now = self.manager.now();
+        let now = self.now()?;
         self.guard().look(&settings.config, name, now)?;
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         match under_way.entry(name.clone()) {
@@ -159,7 +163,8 @@ impl Inner {
     /// Asks, and then orders.
     async fn get(&self, settings: &Settings, name: &Hostname, client: IpAddr) -> Outcome {
         let config = &settings.config;
-        let known = self.guard().is_allowed(name, self.manager.now());
+        let now = self.now()?;
+        let known = self.guard().is_allowed(name, now);
         let verdict = if known {
             Verdict::Allowed
         } else {
@@ -167,7 +172,7 @@ impl Inner {
             let _turn = settings.questions.acquire().await;
             settings.asker.ask(name, Some(client)).await
         };
-        let now = self.manager.now();
+        let now = self.now()?;
         match verdict {
             Verdict::Allowed => self.guard().allow(config, name, now),
             Verdict::Refused(_) => {
@@ -190,23 +195,30 @@ impl Inner {
             Err(error) => Err(error),
         };
         if let Err(error) = &ordered {
-            self.guard().refuse(name, error.clone(), config.refused_for, self.manager.now());
+            let now = self.now()?;
+            self.guard().refuse(name, error.clone(), config.refused_for, now);
         }
         ordered
     }
 
     async fn order(&self, name: &Hostname) -> Result<(), String> {
         let mut changed = self.table.changed();
+        let manager = self.manager.upgrade().ok_or(STOPPING)?;
         let wanted = wanted_for(name);
-        self.manager.obtain(wanted.clone()).await?;
+        manager.obtain(wanted.clone()).await?;
         let kept = self.storage.write(&keys::on_demand(name.as_str()), b"{}").await;
         kept.map_err(|error| error.to_string())?;
-        self.manager.look_after(wanted);
+        manager.look_after(wanted);
         let arrived = async { while !self.table.has(name.as_str()) && changed.changed().await.is_ok() {} };
         match tokio::time::timeout(ARRIVAL, arrived).await {
             Ok(()) => Ok(()),
             Err(_) => Err("the certificate was issued, and does not arrive from the storage".to_owned()),
         }
+    }
+
+    fn now(&self) -> Result<SystemTime, OnDemandError> {
+        let manager = self.manager.upgrade().ok_or_else(|| OnDemandError::Failed(STOPPING.to_owned()))?;
+        Ok(manager.now())
     }
 
     fn guard(&self) -> MutexGuard<'_, Guard> {

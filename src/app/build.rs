@@ -1,12 +1,13 @@
 //! From a checked config to running parts.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use prometheus::{IntCounter, IntCounterVec, Opts};
+use prometheus::IntCounter;
 
+use super::reload::{Fixed, Reloads, Tried};
 use super::{App, Options, StartError, State, certificates, expiry, logs};
 use crate::admin::command;
 use crate::admin::observe::{self, Readiness};
@@ -18,7 +19,7 @@ use crate::drain;
 use crate::listen::{Door, Listener, ListenerSettings, Permits, Shared, Worker};
 use crate::metrics::Metrics;
 use crate::net;
-use crate::proxy::{AccessLog, Settings};
+use crate::proxy::{AccessLog, Entrance, Settings};
 use crate::route::{Conflict, Table as Routes};
 use crate::tls::{Acceptor, Tickets};
 
@@ -37,9 +38,7 @@ pub(super) fn start(config: Config, mut options: Options) -> Result<App, StartEr
         sockets.push(net::bind_tcp(listener.address, config.workers)?);
     }
     let metrics_socket = match &config.metrics {
-        Some(MetricsListener { address }) => {
-            Some((*address, observe::bind(*address).map_err(|e| StartError::Metrics(*address, e))?))
-        }
+        Some(MetricsListener { address }) => Some((*address, observe::bind(*address).map_err(StartError::Metrics)?)),
         None => None,
     };
     let admin_socket = match &options.config_file {
@@ -57,10 +56,9 @@ pub(super) fn start(config: Config, mut options: Options) -> Result<App, StartEr
     registry.register(Box::new(expiry::Expiry::new(Arc::clone(&options.table))?))?;
     let dropped = IntCounter::new("doorward_access_log_dropped_total", "Access log lines that were not written.")?;
     let restarts = IntCounter::new("doorward_worker_restarts_total", "Workers that panicked and were started again.")?;
-    let reloads = IntCounterVec::new(Opts::new("doorward_reloads_total", "Reloads, by outcome."), &["outcome"])?;
+    let reloads = Reloads::new(&registry)?;
     registry.register(Box::new(dropped.clone()))?;
     registry.register(Box::new(restarts.clone()))?;
-    registry.register(Box::new(reloads.clone()))?;
     let (access, sink) = AccessLog::new(options.readable_log, dropped);
     let logs = logs::Writer::start(sink)?;
 
@@ -98,8 +96,10 @@ pub(super) fn start(config: Config, mut options: Options) -> Result<App, StartEr
             }
         });
     }
+    let mut metrics_address = None;
     if let Some((configured, socket)) = metrics_socket {
         let address = socket.local_addr()?;
+        metrics_address = Some((configured, address));
         let _runtime = runtime.enter();
         let socket = tokio::net::TcpListener::from_std(socket)?;
         // Answers through the drain: who balances load wants to hear that this one goes.
@@ -112,6 +112,7 @@ pub(super) fn start(config: Config, mut options: Options) -> Result<App, StartEr
     readiness.set(RunState::Ready);
     let started = SystemTime::now();
     let last_reload = None;
+    let (tried, fixed) = (Tried::Config(Box::new(config.clone())), Fixed::of(&config));
     let state = State {
         config,
         options,
@@ -119,11 +120,14 @@ pub(super) fn start(config: Config, mut options: Options) -> Result<App, StartEr
         shared,
         tickets,
         listeners,
+        metrics: metrics_address,
         workers,
         certificates,
         readiness,
         reloads,
         last_reload,
+        tried,
+        fixed,
         drain,
     };
     Ok(App { runtime, state, inbox, logs })
@@ -137,29 +141,40 @@ pub(super) fn listener(
     tickets: &Tickets,
     challenges: &Arc<Challenges>,
 ) -> Result<Listener, StartError> {
-    Ok(Listener::new(config.address, socket.local_addr()?, listener_settings(config, options, tickets, challenges)?))
+    let bound = socket.local_addr()?;
+    Ok(Listener::new(config.address, bound, listener_settings(config, bound, options, tickets, challenges)?))
 }
 
 /// What a listener's connections are served by.
 pub(super) fn listener_settings(
     config: &config::Listener,
+    bound: SocketAddr,
     options: &Options,
     tickets: &Tickets,
     challenges: &Arc<Challenges>,
 ) -> Result<ListenerSettings, StartError> {
     let door = match config.protocol {
         ListenerProtocol::Http => Door::Http,
-        ListenerProtocol::Https => {
+        ListenerProtocol::Tcp => Door::Tcp,
+        ListenerProtocol::Https | ListenerProtocol::Tls => {
             let (default, table) = (config.default_certificate.clone(), Arc::clone(&options.table));
             let acceptor = Acceptor::new(&config.tls, default, table, options.on_demand.clone(), tickets);
             let acceptor = acceptor.map_err(|error| StartError::Tls(error.to_string()))?;
-            Door::Https(Arc::new(acceptor.answering(Arc::clone(challenges))))
+            let acceptor = Arc::new(acceptor.answering(Arc::clone(challenges)));
+            if config.protocol == ListenerProtocol::Tls { Door::Tls(acceptor) } else { Door::Https(acceptor) }
         }
     };
+    let entrance = Arc::new(Entrance {
+        listener: config.address,
+        port: config.forwarded_port(bound.port()),
+        trusted_proxies: config.trusted_proxies.as_slice().into(),
+        default_route: config.default_route.as_deref().map(Arc::from),
+    });
     Ok(ListenerSettings {
         door,
-        public_port: config.public_port,
-        trusted_proxies: config.trusted_proxies.as_slice().into(),
+        entrance,
+        proxy_protocol: config.proxy_protocol,
+        has_public_port: config.public_port.is_some(),
     })
 }
 
@@ -189,9 +204,6 @@ pub(super) fn https_port(listeners: &[Arc<Listener>]) -> Option<u16> {
 
 /// The line that says where a listener is.
 pub(super) fn log_listening(listener: &Listener) {
-    let protocol = match listener.protocol() {
-        ListenerProtocol::Https => "https",
-        ListenerProtocol::Http => "http",
-    };
+    let protocol = listener.protocol().as_str();
     tracing::info!(listener = %listener.configured, address = %listener.bound, protocol, "listening");
 }

@@ -21,7 +21,8 @@ use crate::storage::{FileStorage, MemoryStorage, Storage, StorageError};
 pub(super) struct Sources {
     table: Arc<Table>,
     directory: DirectoryHandle,
-    manager: Arc<Manager>,
+    /// None once stopped.
+    manager: Option<Arc<Manager>>,
     on_demand: Arc<OnDemandIssuer>,
     /// Whether what is written to the storage is still there after a restart.
     durable: bool,
@@ -70,10 +71,10 @@ impl Sources {
         let on_storage = Arc::clone(&storage);
         let services = Services { storage, table: Arc::clone(&table), challenges, local, clock, pace };
         let manager = Arc::new(Manager::new(services, registry, drain.clone())?);
-        let on_demand = OnDemandIssuer::new(Arc::clone(&manager), Arc::clone(&table), on_storage);
+        let on_demand = OnDemandIssuer::new(&manager, Arc::clone(&table), on_storage);
         manager.update(config.acme.clone(), wanted(config), &self_signed(config));
         runtime.block_on(on_demand.update(config.on_demand.as_ref(), on_demand_hosts(config)))?;
-        Ok(Self { table, directory, manager, on_demand: Arc::new(on_demand), durable })
+        Ok(Self { table, directory, manager: Some(manager), on_demand: Arc::new(on_demand), durable })
     }
 
     /// Whether a new config can be put in force.
@@ -85,7 +86,8 @@ impl Sources {
     pub(super) async fn update(&self, config: &Config) {
         self.directory.update(config.certificates.directories.clone()).await;
         self.table.set_pins(pins(config));
-        self.manager.update(config.acme.clone(), wanted(config), &self_signed(config));
+        let Some(manager) = &self.manager else { return };
+        manager.update(config.acme.clone(), wanted(config), &self_signed(config));
         let hosts = on_demand_hosts(config);
         if let Err(error) = self.on_demand.update(config.on_demand.as_ref(), hosts).await {
             tracing::error!(%error, "the names that are served on demand cannot be read");
@@ -101,8 +103,18 @@ impl Sources {
         &self.directory
     }
 
+    /// Whether ACME keeps this certificate up; if so, it is ordered now.
+    pub(super) fn order_now(&self, id: &CertificateId) -> bool {
+        self.manager.as_ref().is_some_and(|manager| manager.renew(id))
+    }
+
     pub(super) fn acme(&self) -> Vec<acme::Status> {
-        self.manager.status()
+        self.manager.as_ref().map(|manager| manager.status()).unwrap_or_default()
+    }
+
+    /// Orders nothing any more. What is under way goes on at the next start.
+    pub(super) fn stop(&mut self) {
+        self.manager = None;
     }
 }
 

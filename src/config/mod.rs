@@ -15,6 +15,7 @@ mod limits;
 mod listener;
 mod load;
 mod machine;
+mod modes;
 mod on_demand;
 mod operate;
 mod reader;
@@ -40,7 +41,7 @@ pub use load::{Loaded, load, load_on, parse};
 pub use machine::{Found, Machine};
 pub use on_demand::OnDemand;
 pub use operate::{AccessLog, Admin, Limits, Log, LogFormat, MetricsListener, Timeouts};
-pub use route::{CertificateChoice, HttpsPolicy, Route, RouteHost};
+pub use route::{CertificateChoice, HttpsPolicy, Route, RouteHost, RouteMode};
 pub use storage::Storage;
 
 /// Everything that a config file and its includes say, checked.

@@ -18,10 +18,12 @@ use crate::certs::{Ask, Certificate, Challenges, Choice, OnDemand, OnDemandError
 use crate::config::{CertificateId, TlsOptions};
 use crate::names::Hostname;
 
-/// Every label that a handshake's outcome can have in the metrics; `timeout` is for the caller, who keeps the time.
-pub const OUTCOMES: [&str; 11] = [
+/// Every label that a handshake's outcome can have in the metrics; `timeout` and `passthrough` are for the
+/// caller, who keeps the time and decides whose TLS ends here.
+pub const OUTCOMES: [&str; 12] = [
     "ok",
     "resumed",
+    "passthrough",
     "challenge",
     "unknown_name",
     "not_ready",
@@ -144,9 +146,7 @@ impl Acceptor {
         Box::pin(async move {
             match Hello::read(&mut io).await {
                 Ok(hello) => self.finish(io, hello, local, peer).await,
-                Err(HelloError::PlainHttp) => Err(AcceptError::PlainHttp(io)),
-                Err(HelloError::Malformed(why)) => Err(AcceptError::Malformed(why)),
-                Err(HelloError::Closed) => Err(AcceptError::Closed),
+                Err(error) => Err(AcceptError::from_hello(error, io)),
             }
         })
         .await
@@ -197,6 +197,15 @@ impl Acceptor {
         Ok(Accepted { stream, info })
     }
 
+    /// Refuses a client for whose name there is nothing behind this listener.
+    pub async fn refuse<IO>(&self, mut io: IO, hello: Hello) -> AcceptError<IO>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        hello::send_alert(&mut io, hello::UNRECOGNIZED_NAME).await;
+        hello.sni.map_or(AcceptError::NoCertificate, AcceptError::UnknownName)
+    }
+
     /// Asks the table; where it has nothing for the name, has one made and asks again. With it comes why none
     /// was made.
     async fn choose(&self, hello: &Hello, local: SocketAddr, peer: IpAddr) -> (Choice, Option<OnDemandError>) {
@@ -232,6 +241,16 @@ impl<IO> Accepted<IO> {
 }
 
 impl<IO> AcceptError<IO> {
+    /// What became of a connection whose ClientHello could not be read.
+    #[must_use]
+    pub fn from_hello(error: HelloError, io: IO) -> Self {
+        match error {
+            HelloError::PlainHttp => Self::PlainHttp(io),
+            HelloError::Malformed(why) => Self::Malformed(why),
+            HelloError::Closed => Self::Closed,
+        }
+    }
+
     /// The outcome's label in the metrics: one of [`OUTCOMES`].
     #[must_use]
     pub fn outcome(&self) -> &'static str {

@@ -57,8 +57,8 @@ struct Root {
     path: PathBuf,
     /// Device and inode of the folder that is watched.
     watched: Option<(u64, u64)>,
-    /// Whether it was said that it can't be.
-    complained: bool,
+    /// Where it can't be, which was said: when that is tried again.
+    refused_until: Option<Instant>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,8 +114,10 @@ impl Watch {
         watch.rescan(true);
         let status = lock(&watch.ledger).status();
         let served = status.iter().filter(|status| status.served.is_some()).count();
-        let (refused, milliseconds) = (status.len() - served, began.elapsed().as_millis());
-        tracing::info!(served, refused, milliseconds, "certificate folders loaded");
+        if !watch.roots.is_empty() {
+            let (refused, seconds) = (status.len() - served, began.elapsed().as_secs_f64());
+            tracing::info!(served, refused, seconds, "certificate folders loaded");
+        }
         watch
     }
 
@@ -213,6 +215,13 @@ impl Watch {
                 self.again.push((Instant::now() + SECOND_LOOK, path));
             }
             Touch::Path(path) => {
+                // A PKCS#12 file that was converted is no certificate any more.
+                if path.extension().is_some_and(|extension| extension == "pem") {
+                    for original in ["p12", "pfx"].map(|extension| path.with_extension(extension)) {
+                        let known = lock(&self.ledger).below(&original);
+                        known.iter().for_each(|entry| self.read(entry));
+                    }
+                }
                 let below = lock(&self.ledger).below(&path);
                 below.iter().for_each(|entry| self.read(entry));
                 if below.is_empty() {
@@ -281,7 +290,7 @@ impl Watch {
         self.roots.extend(roots.into_iter().filter(|path| !known.contains(path)).map(|path| Root {
             path,
             watched: None,
-            complained: false,
+            refused_until: None,
         }));
     }
 
@@ -290,7 +299,8 @@ impl Watch {
         let Some(watcher) = &mut self.watcher else { return };
         for root in &mut self.roots {
             let now = root.path.metadata().ok().map(|meta| (meta.dev(), meta.ino()));
-            if root.watched == now && now.is_some() {
+            let refused = root.refused_until.is_some_and(|until| Instant::now() < until);
+            if root.watched == now && now.is_some() || refused {
                 continue;
             }
             if root.watched.take().is_some() {
@@ -301,10 +311,13 @@ impl Watch {
                 continue;
             }
             match watcher.watch(&root.path, RecursiveMode::Recursive) {
-                Ok(()) => root.watched = now,
-                Err(_) if root.complained => {}
+                Ok(()) => (root.watched, root.refused_until) = (now, None),
                 Err(error) => {
-                    root.complained = true;
+                    // A part of it may be watched: of no use here, where all is looked at, and needed elsewhere.
+                    let _ = watcher.unwatch(&root.path);
+                    if root.refused_until.replace(Instant::now() + RESCAN).is_some() {
+                        continue;
+                    }
                     let remedy =
                         "raise fs.inotify.max_user_watches (sysctl), until then the folder is looked at every second";
                     tracing::warn!(path = %root.path.display(), %error, remedy, "certificate folder can't be watched");
