@@ -7,21 +7,19 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use async_trait::async_trait;
 use instant_acme::{
-    AuthorizationStatus, CertificateIdentifier, ChallengeStatus, ChallengeType, Identifier, NewOrder, Order,
-    OrderStatus,
+    AuthorizationStatus, CertificateIdentifier, ChallengeStatus, ChallengeType, NewOrder, Order, OrderStatus,
 };
-use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+use rcgen::KeyPair;
 
-use super::ca::{Ca, Job, RenewalInfo};
-use super::certificate::{self, Issued, Meta, Summary};
+use super::certificate::{self, Meta, Summary};
 use super::clock::unix;
 use super::record::Record;
-use super::session::{self, Session, ask};
+use super::request::{identifier, new_key, signing_request};
+use super::session::{self, Session, ask, fetch_authorizations};
 use super::solver::{self, Challenge, Failed, Solver};
-use super::{AcmeError, Clock, account};
-use crate::config::{self, CertificateId, KeyType};
+use super::{AcmeError, Clock};
+use crate::config::{self, CertificateId};
 use crate::names::HostPattern;
 use crate::storage::{Storage, keys};
 
@@ -30,25 +28,17 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The first and the longest pause between two looks at the order, where the CA names none.
 const LOOK: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
-/// Certificate authorities as they are, over the network.
-pub(super) struct Network {
-    pub(super) storage: Arc<dyn Storage>,
-    /// Every way to prove names.
-    pub(super) solvers: Vec<Arc<dyn Solver>>,
-    pub(super) clock: Clock,
-}
-
 /// Gets one certificate from one CA.
-struct Issuer<'a> {
-    acme: Arc<config::Acme>,
-    storage: &'a Arc<dyn Storage>,
+pub(super) struct Issuer<'a> {
+    pub(super) acme: Arc<config::Acme>,
+    pub(super) storage: &'a Arc<dyn Storage>,
     /// Ways to prove names, the preferred one first.
-    solvers: Vec<Arc<dyn Solver>>,
+    pub(super) solvers: Vec<Arc<dyn Solver>>,
     /// The challenges by which a name could not be proven lately.
-    failed: &'a Failed,
-    clock: &'a Clock,
+    pub(super) failed: &'a Failed,
+    pub(super) clock: &'a Clock,
     /// Whether the certificate is written to the storage.
-    keep: bool,
+    pub(super) keep: bool,
 }
 
 /// How an order ended for now.
@@ -59,75 +49,9 @@ enum Progress {
     Dead(AcmeError),
 }
 
-#[async_trait]
-impl Ca for Network {
-    async fn resume(&self, job: &Job<'_>) -> Result<bool, AcmeError> {
-        let issuer = self.issuer(job);
-        // Without a record nobody need be asked.
-        if Record::load(&*self.storage, &job.acme, job.id, job.names).await?.is_none() {
-            self.storage.delete(&keys::order(job.id)).await?;
-            return Ok(false);
-        }
-        let session = account::open(&job.acme, &self.storage).await?;
-        let resumed = issuer.resume_with(&session, job.id, job.names).await;
-        issuer.finish(job.id).await;
-        match resumed {
-            Err(error) if error.is_account_unknown() => {
-                self.storage.delete(&keys::order(job.id)).await?;
-                account::forget(&job.acme, &self.storage, session.account.id()).await?;
-                Ok(false)
-            }
-            resumed => resumed,
-        }
-    }
-
-    async fn order(&self, job: &Job<'_>) -> Result<(), AcmeError> {
-        let issuer = self.issuer(job);
-        let session = account::open(&job.acme, &self.storage).await?;
-        let mut ordered = issuer.order_with(&session, job.id, job.names, job.replaces.clone()).await;
-        if ordered.as_ref().is_err_and(AcmeError::is_account_unknown) {
-            self.storage.delete(&keys::order(job.id)).await?;
-            account::forget(&job.acme, &self.storage, session.account.id()).await?;
-            let session = account::open(&job.acme, &self.storage).await?;
-            ordered = issuer.order_with(&session, job.id, job.names, job.replaces.clone()).await;
-        }
-        issuer.finish(job.id).await;
-        ordered
-    }
-
-    async fn renewal_info(&self, acme: &config::Acme, issued: &Issued) -> Result<Option<RenewalInfo>, AcmeError> {
-        let Some(id) = issued.identifier() else { return Ok(None) };
-        let Some(session) = account::open_existing(acme, &self.storage).await? else { return Ok(None) };
-        match session.account.renewal_info(&id).await {
-            Ok((info, again)) => {
-                if let Some(url) = &info.explanation_url {
-                    tracing::info!(certificate = %issued.id, url, "the CA explains its renewal window");
-                }
-                let time = |t: time::OffsetDateTime| u64::try_from(t.unix_timestamp()).unwrap_or(0);
-                Ok(Some(((time(info.suggested_window.start), time(info.suggested_window.end)), again)))
-            }
-            Err(instant_acme::Error::Unsupported(_)) => Ok(None),
-            Err(error) => Err(session.seen.explain(error)),
-        }
-    }
-}
-
-impl Network {
-    fn issuer<'a>(&'a self, job: &'a Job<'_>) -> Issuer<'a> {
-        Issuer {
-            acme: Arc::clone(&job.acme),
-            storage: &self.storage,
-            solvers: solver::in_order(self.solvers.clone(), &job.acme.challenges),
-            failed: job.failed,
-            clock: &self.clock,
-            keep: job.keep,
-        }
-    }
-}
-
 impl Issuer<'_> {
     /// Goes on with the order that an earlier attempt left. Returns whether it gave the certificate.
-    async fn resume_with(
+    pub(super) async fn resume_with(
         &self,
         session: &Session,
         id: &CertificateId,
@@ -146,7 +70,7 @@ impl Issuer<'_> {
         }
     }
 
-    async fn order_with(
+    pub(super) async fn order_with(
         &self,
         session: &Session,
         id: &CertificateId,
@@ -164,7 +88,7 @@ impl Issuer<'_> {
     }
 
     /// Whatever came of the attempt, nothing of it is left with the solvers.
-    async fn finish(&self, id: &CertificateId) {
+    pub(super) async fn finish(&self, id: &CertificateId) {
         for solver in &self.solvers {
             solver.finish(id).await;
         }
@@ -465,39 +389,4 @@ impl Issuer<'_> {
         self.storage.delete(&keys::order(id)).await?;
         Ok(())
     }
-}
-
-/// Fetches what the CA wants proven; iterating over it then needs no network.
-async fn fetch_authorizations(session: &Session, order: &mut Order) -> Result<(), AcmeError> {
-    ask!(session.seen, async {
-        let mut authorizations = order.authorizations();
-        while let Some(authorization) = authorizations.next().await {
-            authorization?;
-        }
-        Ok(())
-    })
-}
-
-fn identifier(name: &HostPattern) -> Identifier {
-    match name.base().ip() {
-        Some(ip) => Identifier::Ip(ip),
-        None => Identifier::Dns(name.to_string()),
-    }
-}
-
-fn signing_request(names: &[HostPattern], key: &KeyPair) -> Result<Vec<u8>, rcgen::Error> {
-    let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-    params.distinguished_name = DistinguishedName::new();
-    Ok(params.serialize_request(key)?.der().to_vec())
-}
-
-async fn new_key(kind: KeyType) -> Result<KeyPair, AcmeError> {
-    let algorithm = match kind {
-        KeyType::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
-        KeyType::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
-        KeyType::Rsa2048 => &rcgen::PKCS_RSA_SHA256,
-    };
-    // An RSA key takes a good part of a second.
-    let made = tokio::task::spawn_blocking(move || KeyPair::generate_for(algorithm)).await;
-    Ok(made.map_err(|e| AcmeError::Protocol(e.to_string()))??)
 }

@@ -1,8 +1,9 @@
 //! ACME (RFC 8555): who needs a certificate, when, and how one is got. Floor 5.
 //!
-//! The [`Manager`] has a task for each certificate that is wanted. A task works out when its certificate is
-//! due (`renewal`), waits, takes the lock in storage, looks again whether there still is something to do, and
-//! orders (`issuer`). The result goes to the storage and nowhere else: `certs::Stored` serves it from there,
+//! The [`Manager`] has a task for each certificate that is wanted (`tending`). A task works out when its
+//! certificate is due (`renewal`), waits, takes the lock in storage, looks again whether there still is something
+//! to do, and takes a `turn`: it asks issuer by issuer and tries challenge by challenge, each order within the CA's
+//! limits (`budget`) and made by `issuer`. Names can come from handshakes too ([`OnDemandIssuer`]). The result goes to the storage and nowhere else: `certs::Stored` serves it from there,
 //! on this node and on every other. What fails is kept (`backoff`) and tried again ever more seldom.
 
 mod account;
@@ -19,13 +20,16 @@ mod issuer;
 mod ledger;
 mod manager;
 mod memory;
+mod network;
 mod on_demand;
 mod plan;
 mod record;
 mod renewal;
+mod request;
 mod session;
 mod solver;
 mod status;
+mod tending;
 mod tls_alpn01;
 mod turn;
 

@@ -91,7 +91,7 @@ fn lifetime(name: &str) -> Duration {
 }
 
 fn registered(name: &str) -> String {
-    name.splitn(2, '.').nth(1).unwrap_or(name).to_owned()
+    name.split_once('.').map_or(name, |(_, domain)| domain).to_owned()
 }
 
 /// Counts one; returns whether it is one too many.
