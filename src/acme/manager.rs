@@ -1,7 +1,6 @@
 //! [`Manager`]: a task for each certificate that is wanted, so that one's failure never holds up another.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -15,7 +14,8 @@ use super::budget::Budget;
 use super::ca::Ca;
 use super::network::Network;
 use super::plan::Step;
-use super::tending::{Shared, Tended, tend};
+use super::tended::Tended;
+use super::tending::{Shared, tend};
 use super::{Clock, Http01, Pace, Solver, State, Status, TlsAlpn01};
 use crate::certs::{Challenges, LocalIssuer, Table};
 use crate::config::{self, CertificateId};
@@ -216,8 +216,7 @@ impl Manager {
     pub fn renew(&self, id: &CertificateId) -> bool {
         let entries = self.entries();
         let Some(entry) = entries.get(id) else { return false };
-        entry.certificate.forced.store(true, Ordering::Release);
-        entry.certificate.poke.notify_one();
+        entry.certificate.force();
         true
     }
 

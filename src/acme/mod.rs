@@ -29,6 +29,7 @@ mod request;
 mod session;
 mod solver;
 mod status;
+mod tended;
 mod tending;
 mod tls_alpn01;
 mod turn;

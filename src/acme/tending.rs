@@ -1,12 +1,11 @@
 //! Looks after one certificate: when something is due, does it, and writes down how it went.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
 use prometheus::IntCounterVec;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 
 use super::ask::{Asker, Verdict};
 use super::backoff::Failure;
@@ -15,19 +14,12 @@ use super::ca::Ca;
 use super::certificate::Issued;
 use super::clock::{from_unix, unix};
 use super::plan::{self, Plan, Step};
+use super::tended::Tended;
 use super::turn::Turn;
-use super::{AcmeError, Clock, Services, Solver, State, Status, Wanted, lock_name};
+use super::{AcmeError, Clock, Services, Solver, State, lock_name};
 use crate::config::{self, CertificateId};
 use crate::names::HostPattern;
 use crate::storage::{StorageError, keys};
-
-/// One wanted certificate.
-pub(super) struct Tended {
-    pub(super) wanted: Wanted,
-    pub(super) forced: AtomicBool,
-    pub(super) poke: Notify,
-    pub(super) status: Mutex<Status>,
-}
 
 /// What all certificates share.
 pub(super) struct Shared {
@@ -50,7 +42,7 @@ pub(super) async fn tend(shared: &Shared, tended: &Tended, mut acme: watch::Rece
     let id = &tended.wanted.id;
     loop {
         let current = acme.borrow_and_update().clone();
-        let forced = tended.forced.swap(false, Ordering::AcqRel);
+        let forced = tended.take_force();
         let plan = shared.look(&current, tended, forced).await;
         tended.show(&plan, plan.state);
         shared.meanwhile(tended, &plan).await;
@@ -69,7 +61,7 @@ pub(super) async fn tend(shared: &Shared, tended: &Tended, mut acme: watch::Rece
         tokio::select! {
             () = sleep(&shared.services.clock, until) => {}
             () = shared.ask_ca(current.as_deref(), id, plan.ask_at) => {}
-            () = tended.poke.notified() => {}
+            () = tended.poked() => {}
             changed = acme.changed() => {
                 if changed.is_err() {
                     return;
@@ -238,43 +230,5 @@ impl Shared {
         {
             tracing::error!(certificate = %wanted.id, %error, "a self-signed certificate cannot be made");
         }
-    }
-}
-
-impl Tended {
-    pub(super) fn new(wanted: Wanted) -> Self {
-        let status = Mutex::new(Status {
-            id: wanted.id.to_string(),
-            names: wanted.names.iter().map(ToString::to_string).collect(),
-            issuer: None,
-            state: State::Starting,
-            not_after: None,
-            renew_at: None,
-            failures: 0,
-            last_error: None,
-            last_failure: None,
-            next_attempt: None,
-        });
-        Self { wanted, forced: AtomicBool::new(false), poke: Notify::new(), status }
-    }
-
-    /// For a log line.
-    fn names(&self) -> String {
-        self.wanted.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-    }
-
-    fn show(&self, plan: &Plan, state: State) {
-        let mut status = self.status();
-        status.state = state;
-        status.not_after = plan.not_after;
-        status.renew_at = plan.renew_at;
-        status.failures = plan.failure.as_ref().map_or(0, |failure| failure.attempts);
-        status.last_error = plan.failure.as_ref().map(|failure| failure.error.clone());
-        status.last_failure = plan.failure.as_ref().map(|failure| failure.at);
-        status.next_attempt = plan.failure.as_ref().map(|failure| failure.next);
-    }
-
-    pub(super) fn status(&self) -> MutexGuard<'_, Status> {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
