@@ -8,6 +8,8 @@ mod acme;
 mod backend;
 mod certificates;
 mod checks;
+mod dns;
+mod dns_provider;
 mod fault;
 mod include;
 mod listener;
@@ -23,12 +25,15 @@ mod storage;
 mod tests;
 mod values;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use acme::{Acme, Eab, Issuer, KeyType};
 pub use backend::{BackendAddress, BackendError};
 pub use certificates::{CertificateId, Certificates};
+pub use dns::{DEFAULT_PROPAGATION_TIMEOUT, DEFAULT_TTL, DnsSolver, DnsSolverError, parse_server};
+pub use dns_provider::{DnsProvider, DnsSetting};
 pub use fault::{Fault, Faults, Position};
 pub use listener::{Listener, ListenerProtocol, TlsOptions, TlsVersion};
 pub use load::{Loaded, load, load_on, parse};
@@ -55,6 +60,10 @@ pub struct Config {
     pub storage: Storage,
     /// `[acme]`, where a route has `certificate = "auto"` or the section is written.
     pub acme: Option<Acme>,
+    /// `[[dns]]`, in the order of the file.
+    pub dns: Vec<DnsSolver>,
+    /// `resolvers`: whom to ask about DNS; those of the system where there are none.
+    pub resolvers: Vec<SocketAddr>,
     /// `[[route]]`, of the main file first, then of the includes by path.
     pub routes: Vec<Arc<Route>>,
     /// `[timeouts]`.
@@ -82,6 +91,8 @@ impl Default for Config {
             certificates: Certificates::default(),
             storage: Storage::default(),
             acme: None,
+            dns: Vec::new(),
+            resolvers: Vec::new(),
             routes: Vec::new(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),

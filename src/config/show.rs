@@ -4,7 +4,7 @@ use std::fmt::{Display, Write};
 use std::time::Duration;
 
 use super::values::show_size;
-use super::{AccessLog, Acme, CertificateChoice, Config, Limits, Listener, Log, Route, Storage, Timeouts};
+use super::{AccessLog, Acme, CertificateChoice, Config, DnsSolver, Limits, Listener, Log, Route, Storage, Timeouts};
 use super::{acme, listener, operate, route};
 
 impl Config {
@@ -14,6 +14,9 @@ impl Config {
     pub fn to_toml(&self) -> String {
         let mut out = Toml(String::new());
         out.value("workers", self.workers);
+        if !self.resolvers.is_empty() {
+            out.list("resolvers", &self.resolvers);
+        }
         for listener in &self.listeners {
             out.listener(listener);
         }
@@ -23,6 +26,9 @@ impl Config {
         out.section("storage").text("kind", "file").text("path", path.display());
         if let Some(acme) = &self.acme {
             out.acme(acme);
+        }
+        for solver in &self.dns {
+            out.dns(solver);
         }
         for route in &self.routes {
             out.route(route);
@@ -73,6 +79,17 @@ impl Toml {
             self.line("[acme.eab]");
             self.text("key_id", &eab.key_id).text("hmac_key", "***");
         }
+    }
+
+    fn dns(&mut self, solver: &DnsSolver) {
+        self.line("\n[[dns]]");
+        self.text("id", &solver.id).text("provider", solver.provider.name);
+        self.list("zones", &solver.zones);
+        for name in solver.settings.keys() {
+            self.text(name, solver.shown(name));
+        }
+        self.value("ttl", solver.ttl).text("propagation_timeout", duration(solver.propagation_timeout));
+        self.list("nameservers", &solver.nameservers);
     }
 
     fn route(&mut self, route: &Route) {
