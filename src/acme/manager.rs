@@ -14,9 +14,10 @@ use super::certificate::Issued;
 use super::clock::unix;
 use super::issuer::Issuer;
 use super::plan::{self, Plan, Step};
-use super::{AcmeError, Clock, Http01, Pace, Solver, State, Status, lock_name};
+use super::{AcmeError, Clock, Dns01, Http01, Pace, Solver, State, Status, lock_name};
 use crate::certs::{Challenges, LocalIssuer, Table};
 use crate::config::{self, CertificateId};
+use crate::dns;
 use crate::drain::Watch;
 use crate::names::HostPattern;
 use crate::storage::{Storage, StorageError, keys};
@@ -57,6 +58,8 @@ pub struct Services {
     pub table: Arc<Table>,
     /// What the data plane answers HTTP-01 from.
     pub challenges: Arc<Challenges>,
+    /// Who can change DNS zones.
+    pub dns: Arc<dns::Solvers>,
     /// Issues what is self-signed.
     pub local: Arc<LocalIssuer>,
     /// The time.
@@ -311,7 +314,10 @@ impl Shared {
     fn solvers(&self) -> Vec<Arc<dyn Solver>> {
         let services = &self.services;
         let (challenges, storage) = (Arc::clone(&services.challenges), Arc::clone(&services.storage));
-        vec![Arc::new(Http01::new(challenges, storage, services.clock.clone()))]
+        vec![
+            Arc::new(Http01::new(challenges, storage, services.clock.clone())),
+            Arc::new(Dns01::new(Arc::clone(&services.dns))),
+        ]
     }
 
     async fn failed(

@@ -9,6 +9,7 @@ mod account;
 mod backoff;
 mod certificate;
 mod clock;
+mod dns01;
 mod error;
 mod http01;
 mod issuer;
@@ -22,6 +23,7 @@ mod status;
 
 pub use backoff::Pace;
 pub use clock::{Clock, ClockHand};
+pub use dns01::Dns01;
 pub use error::AcmeError;
 pub use http01::Http01;
 pub use manager::{Manager, Services, Wanted};

@@ -29,7 +29,7 @@ pub trait Solver: Send + Sync + 'static {
     fn challenge_type(&self) -> ChallengeType;
 
     /// Whether it can prove this name as things stand.
-    fn can_prove(&self, name: &HostPattern) -> bool {
+    async fn can_prove(&self, name: &HostPattern) -> bool {
         !name.is_wildcard()
     }
 
@@ -65,13 +65,22 @@ pub fn lock_name(certificate: &CertificateId) -> String {
 
 /// The solver for a name, of those whose challenge the CA offers: the first in order of preference, and after
 /// `failures` attempts that failed the next ones in turn.
-pub(super) fn choose<'s>(
+pub(super) async fn choose<'s>(
     solvers: &'s [Arc<dyn Solver>],
     name: &HostPattern,
     offered: &[ChallengeType],
     failures: u32,
 ) -> Option<&'s Arc<dyn Solver>> {
-    let fit: Vec<_> = solvers.iter().filter(|s| s.can_prove(name) && offered.contains(&s.challenge_type())).collect();
+    let mut fit = Vec::new();
+    for solver in solvers.iter().filter(|solver| offered.contains(&solver.challenge_type())) {
+        if solver.can_prove(name).await {
+            fit.push(solver);
+            // Whether a later one could is only asked where it matters: it may cost a look-up.
+            if failures == 0 {
+                break;
+            }
+        }
+    }
     let turn = usize::try_from(failures).unwrap_or(0) % fit.len().max(1);
     fit.get(turn).copied()
 }
@@ -87,7 +96,7 @@ mod tests {
         fn challenge_type(&self) -> ChallengeType {
             self.0.clone()
         }
-        fn can_prove(&self, name: &HostPattern) -> bool {
+        async fn can_prove(&self, name: &HostPattern) -> bool {
             self.1 || !name.is_wildcard()
         }
         async fn present(&self, _: &Challenge<'_>) -> Result<(), AcmeError> {
@@ -96,22 +105,22 @@ mod tests {
         async fn clean_up(&self, _: &str) {}
     }
 
-    #[test]
-    fn wildcards_go_by_dns_and_failures_go_round() {
+    #[tokio::test]
+    async fn wildcards_go_by_dns_and_failures_go_round() {
         let solvers: [Arc<dyn Solver>; 2] =
             [Arc::new(Fixed(ChallengeType::Http01, false)), Arc::new(Fixed(ChallengeType::Dns01, true))];
-        let chosen = |name: &str, offered: &[ChallengeType], failures| {
+        let chosen = async |name: &str, offered: &[ChallengeType], failures| {
             let name = name.parse().expect("a name");
-            choose(&solvers, &name, offered, failures).map(|solver| solver.challenge_type())
+            choose(&solvers, &name, offered, failures).await.map(|solver| solver.challenge_type())
         };
         let both = [ChallengeType::Dns01, ChallengeType::Http01];
-        assert_eq!(chosen("a.test", &both, 0), Some(ChallengeType::Http01));
-        assert_eq!(chosen("a.test", &both, 1), Some(ChallengeType::Dns01));
-        assert_eq!(chosen("a.test", &both, 2), Some(ChallengeType::Http01));
-        assert_eq!(chosen("*.a.test", &both, 0), Some(ChallengeType::Dns01));
-        assert_eq!(chosen("*.a.test", &both, 1), Some(ChallengeType::Dns01));
-        assert_eq!(chosen("a.test", &[ChallengeType::Dns01], 0), Some(ChallengeType::Dns01));
-        assert_eq!(chosen("*.a.test", &[ChallengeType::Http01], 0), None);
-        assert_eq!(chosen("a.test", &[ChallengeType::TlsAlpn01], 0), None);
+        assert_eq!(chosen("a.test", &both, 0).await, Some(ChallengeType::Http01));
+        assert_eq!(chosen("a.test", &both, 1).await, Some(ChallengeType::Dns01));
+        assert_eq!(chosen("a.test", &both, 2).await, Some(ChallengeType::Http01));
+        assert_eq!(chosen("*.a.test", &both, 0).await, Some(ChallengeType::Dns01));
+        assert_eq!(chosen("*.a.test", &both, 1).await, Some(ChallengeType::Dns01));
+        assert_eq!(chosen("a.test", &[ChallengeType::Dns01], 0).await, Some(ChallengeType::Dns01));
+        assert_eq!(chosen("*.a.test", &[ChallengeType::Http01], 0).await, None);
+        assert_eq!(chosen("a.test", &[ChallengeType::TlsAlpn01], 0).await, None);
     }
 }

@@ -13,6 +13,7 @@ use crate::certs::{Challenges, Directory, DirectoryHandle, LocalIssuer, Stored, 
 use crate::config::{
     CertificateChoice, CertificateId, Config, HttpsPolicy, Route, RouteHost, Storage as StorageConfig,
 };
+use crate::dns::{Resolver, Solvers};
 use crate::drain::Watch;
 use crate::names::{HostMap, HostPattern};
 use crate::storage::{FileStorage, MemoryStorage, Storage, StorageError};
@@ -22,6 +23,7 @@ pub(super) struct Sources {
     table: Arc<Table>,
     directory: DirectoryHandle,
     manager: Manager,
+    dns: Arc<Solvers>,
     /// Whether what is written to the storage is still there after a restart.
     durable: bool,
 }
@@ -59,6 +61,13 @@ impl Sources {
             let (challenges, storage, drain) = (Arc::clone(&challenges), Arc::clone(&storage), drain.clone());
             async move { challenges.follow(&*storage, events, drain).await }
         });
+        let dns = Arc::new(Solvers::new(Arc::clone(&storage), Resolver::new(&config.resolvers)));
+        dns.configure(&config.dns, Resolver::new(&config.resolvers));
+        let dns_events = runtime.block_on(dns.load())?;
+        runtime.spawn({
+            let (dns, drain) = (Arc::clone(&dns), drain.clone());
+            async move { dns.follow(dns_events, drain).await }
+        });
         let own = || Arc::new(LocalIssuer::new(local_ca(config), Arc::clone(&table)));
         let local = options.local.clone().unwrap_or_else(own);
         runtime.spawn({
@@ -66,10 +75,11 @@ impl Sources {
             async move { local.run(drain).await }
         });
         let (clock, pace) = (Clock::system(), Pace::default());
-        let services = Services { storage, table: Arc::clone(&table), challenges, local, clock, pace };
+        let services =
+            Services { storage, table: Arc::clone(&table), challenges, dns: Arc::clone(&dns), local, clock, pace };
         let manager = Manager::new(services, registry, drain.clone())?;
         manager.update(config.acme.clone(), wanted(config), &self_signed(config));
-        Ok(Self { table, directory, manager, durable })
+        Ok(Self { table, directory, manager, dns, durable })
     }
 
     /// Whether a new config can be put in force.
@@ -81,6 +91,7 @@ impl Sources {
     pub(super) async fn update(&self, config: &Config) {
         self.directory.update(config.certificates.directories.clone()).await;
         self.table.set_pins(pins(config));
+        self.dns.configure(&config.dns, Resolver::new(&config.resolvers));
         self.manager.update(config.acme.clone(), wanted(config), &self_signed(config));
     }
 

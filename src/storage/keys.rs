@@ -7,6 +7,8 @@
 //! certificates/ID/meta.json           who issued it, and the renewal window that the CA suggests
 //! challenges/TOKEN.json               an HTTP-01 answer
 //! failures/ID.json                    how often an order failed, and when the next may be tried
+//! dns/ID.json                         a DNS solver that was added by command, with its secrets
+//! dns-records/TOKEN.json              a DNS record that was written and has to be removed
 //! ```
 
 use std::fmt;
@@ -18,6 +20,10 @@ use crate::config::CertificateId;
 pub const CERTIFICATES: &str = "certificates/";
 /// Prefix of all challenge answers.
 pub const CHALLENGES: &str = "challenges/";
+/// Prefix of all DNS solvers that were added by command.
+pub const DNS: &str = "dns/";
+/// Prefix of all notes of DNS records.
+pub const DNS_RECORDS: &str = "dns-records/";
 /// Prefix of all failure records.
 pub const FAILURES: &str = "failures/";
 /// Prefix of all orders under way.
@@ -65,6 +71,24 @@ pub fn challenge(token: &str) -> Key {
 #[must_use]
 pub fn failure(id: &str) -> Key {
     Key::new(format!("{FAILURES}{}{JSON}", segment(id)))
+}
+
+/// A DNS solver that was added by command.
+#[must_use]
+pub fn dns_solver(id: &str) -> Key {
+    Key::new(format!("{DNS}{}{JSON}", segment(id)))
+}
+
+/// The note of a DNS record that was written for a token.
+#[must_use]
+pub fn dns_record(token: &str) -> Key {
+    Key::new(format!("{DNS_RECORDS}{}{JSON}", segment(token)))
+}
+
+/// The id of the DNS solver that is under `key`; none where it is any other key.
+#[must_use]
+pub fn dns_solver_id(key: &Key) -> Option<String> {
+    unsegment(key.0.strip_prefix(DNS)?.strip_suffix(JSON)?)
 }
 
 /// The id of the certificate whose key and chain are under `key`; none where it is any other key.

@@ -60,10 +60,12 @@ impl Node {
         });
         let (clock, hand) = Clock::adjustable();
         let local = tempfile::tempdir().expect("a folder");
+        let dns = Arc::new(doorward::dns::Solvers::new(Arc::clone(&storage), doorward::dns::Resolver::new(&[])));
         let services = Services {
             storage,
             table: Arc::clone(&table),
             challenges,
+            dns,
             local: Arc::new(LocalIssuer::new(local.path().join("local-ca"), Arc::clone(&table))),
             clock,
             pace: Pace { first: Duration::from_millis(200), longest: Duration::from_secs(2) },
