@@ -387,3 +387,139 @@ async fn the_fake_of_cloudflare_is_asked_as_its_api_says() {
         connect(&stranger, &Resolver::new(&[])).unwrap().add(&record(name, "x"), 60).await.expect_err("refused");
     assert!(error.to_string().contains("Invalid access token (9109)"), "{error}");
 }
+
+/// Runs the program with these words, and this on its stdin.
+fn doorward(words: &[&str], stdin: &str) -> (i32, String, String) {
+    use std::io::Write;
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_doorward"));
+    command.args(words).stdin(std::process::Stdio::piped());
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // One that takes no secret may have ended by now.
+    let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+}
+
+/// A running doorward, ended by its own id.
+struct Daemon(std::process::Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_solver_is_added_tested_listed_and_removed_by_command_and_a_daemon_takes_it_up() {
+    use std::os::unix::fs::PermissionsExt;
+    let bind = Bind::start().await;
+    let pebble = Pebble::start(Options { dns: Some(bind.address()), ..Options::default() }).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (file, state) = (folder.path().join("doorward.toml"), folder.path().join("state"));
+    let (config, server) = (file.display().to_string(), bind.address().to_string());
+    let text = format!(
+        "resolvers = [\"{server}\"]\n[[listener]]\naddress = \"127.0.0.1:0\"\n[storage]\npath = \"state\"\n[admin]\nsocket = \"admin.sock\"\n\
+         [acme]\ndirectory = \"https://localhost:{}/dir\"\ntrust = \"{}\"\n\
+         [[route]]\nhosts = [\"*.apps.example.org\"]\nbackend = 1\ncertificate = \"auto\"\n",
+        pebble.address().port(),
+        pebble.trust().display()
+    );
+    std::fs::write(&file, text).unwrap();
+    let (code, _, said) = doorward(&["check", "--config", &config], "");
+    assert!(code == 1 && said.contains("no DNS solver is for its zone"), "{said}");
+
+    // The daemon runs first, and fails for want of a solver.
+    let log = std::fs::File::create(folder.path().join("log")).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_doorward"));
+    command.args(["run", "--config", &config]).stdin(std::process::Stdio::null()).stdout(log.try_clone().unwrap());
+    let _daemon = Daemon(command.stderr(log).spawn().unwrap());
+    let logged = || std::fs::read_to_string(folder.path().join("log")).unwrap();
+    acme::until("it failed for want of a solver", || logged().contains("needs a DNS solver").then_some(())).await;
+
+    let add =
+        ["dns", "rfc2136", "add", "--config", &config, "--id", "ns", "--dns-zones", ZONE, "--nameservers", &server];
+    let add = |key: &'static str| [&add[..], &["--server", &server, "--tsig-key", key]].concat();
+    let (code, _, said) = doorward(&add(support::bind::KEY), "");
+    assert!(code == 2 && said.contains("never the secret itself") && !said.contains("bm90IGEg"), "{said}");
+    let (code, _, said) = doorward(&add("-"), "nonsense\n");
+    assert!(code == 2 && said.contains("not understood"), "{said}");
+    let (code, out, said) = doorward(&add("-"), support::bind::KEY);
+    assert!(code == 0 && out.contains("OK, DNS solver ns (rfc2136) for example.org"), "{out}{said}");
+    let stored = state.join("dns/ns.json");
+    assert_eq!(stored.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    acme::until(&format!("the daemon got the certificate: {}", logged()), || {
+        logged().contains("got the certificate").then_some(())
+    })
+    .await;
+    assert_eq!(bind.values("_acme-challenge.apps.example.org").await, [""; 0]);
+
+    let (code, out, _) = doorward(&["dns", "list", "--config", &config], "");
+    assert!(code == 0 && out.contains("tsig_key=***") && !out.contains("bm90IGEg"), "{out}");
+    let (code, out, said) =
+        doorward(&["dns", "test", "ns", "*.delegated2.example.org", "--config", &config, "--json"], "");
+    let steps: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {out}{said}"));
+    assert!(code == 0 && steps["ok"] == true && steps["steps"].as_array().unwrap().len() == 3, "{out}{said}");
+    assert_eq!(bind.values("_acme-challenge.delegated2.example.org").await, [""; 0]);
+    assert!(bind.log().contains("adding an RR at '_acme-challenge.delegated2.example.org'"));
+    let (code, out, _) = doorward(&["dns", "test", "ns", "www.example.com", "--config", &config], "");
+    assert!(code == 1 && out.contains("FAILED written"), "{out}");
+
+    let (code, out, said) =
+        doorward(&["dns", "plan", "--config", &config, "--address", "127.0.0.1,192.0.2.7", "--json"], "");
+    let plan: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {out}{said}"));
+    let state_of = |kind: &str, needed: &str| {
+        let is =
+            |record: &&serde_json::Value| record["type"] == kind && record["needed"].as_str().unwrap().contains(needed);
+        plan["records"].as_array().unwrap().iter().find(is).map(|record| record["state"].clone())
+    };
+    assert_eq!(code, 0);
+    assert_eq!(state_of("A", "127.0.0.1"), Some("ok".into()));
+    assert_eq!(state_of("A", "192.0.2.7"), Some("DIFFERS".into()));
+    assert_eq!(state_of("TXT", "through the solver ns"), Some("ok".into()));
+
+    let (code, _, said) = doorward(&add("-"), support::bind::KEY);
+    assert!(code == 2 && said.contains("there is a DNS solver \"ns\" already"), "{said}");
+    let (code, out, _) = doorward(&["dns", "remove", "ns", "--config", &config], "");
+    assert!(code == 0 && out.contains("OK") && !stored.exists());
+    assert_eq!(doorward(&["dns", "remove", "ns", "--config", &config], "").0, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_line_says_who_it_is_for_aws_and_what_it_has_to_be_allowed() {
+    let moto = Moto::start().await;
+    let state = tempfile::tempdir().unwrap();
+    let (storage, endpoint) = (state.path().display().to_string(), moto.endpoint.as_str());
+    let role = "arn:aws:iam::123456789012:role/dns";
+    let add =
+        ["dns", "route53", "add", "--storage", &storage, "--id", "1", "--dns-zones", "example.org", "--role", role];
+    let keys = ["--access-key-id", "AKIAIOSFODNN7EXAMPLE", "--secret-access-key", "-", "--endpoint", endpoint];
+    let (code, _, said) = doorward(&[&add[..], &keys].concat(), "s3cret\n");
+    assert_eq!(code, 0, "{said}");
+    let (code, out, said) = doorward(&["dns", "route53", "role", "--storage", &storage, "--id", "1", "--json"], "");
+    let who: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {out}{said}"));
+    assert!(code == 0 && who["arn"].as_str().unwrap().contains(":assumed-role/dns/doorward"), "{out}");
+    let policy = [
+        "dns",
+        "route53",
+        "policy",
+        "--hosted-zone-id",
+        "Z1",
+        "--dns-zones",
+        "example.org",
+        "--principal",
+        "arn:p",
+        "--json",
+    ];
+    let (code, out, _) = doorward(&policy, "");
+    let both: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(code, 0);
+    let change = &both["permissions"]["Statement"][3];
+    assert_eq!(change["Resource"][0], "arn:aws:route53:::hostedzone/Z1");
+    let names =
+        &change["Condition"]["ForAllValues:StringLike"]["route53:ChangeResourceRecordSetsNormalizedRecordNames"];
+    assert_eq!(names[0], "_acme-challenge.example.org");
+    assert_eq!(both["trust"]["Statement"][0]["Principal"]["AWS"], "arn:p");
+}

@@ -223,7 +223,9 @@ impl std::fmt::Debug for Manager {
 /// Looks after one certificate for ever.
 async fn tend(shared: &Shared, tended: &Tended, mut acme: watch::Receiver<Option<Arc<config::Acme>>>) {
     let id = &tended.wanted.id;
+    let mut zones = shared.services.dns.changed();
     loop {
+        zones.mark_unchanged();
         let current = acme.borrow_and_update().clone();
         let forced = tended.forced.swap(false, Ordering::AcqRel);
         let plan = shared.look(&current, tended, forced).await;
@@ -242,6 +244,10 @@ async fn tend(shared: &Shared, tended: &Tended, mut acme: watch::Receiver<Option
             () = sleep(&shared.services.clock, until) => {}
             () = shared.ask_ca(current.as_deref(), id, plan.ask_at) => {}
             () = tended.poke.notified() => {}
+            // What failed for want of a solver need not wait its turn.
+            Ok(()) = zones.changed(), if plan.state == State::Failing && tended.has_wildcard() => {
+                tended.forced.store(true, Ordering::Release);
+            }
             changed = acme.changed() => if changed.is_err() { return },
         }
     }
@@ -365,6 +371,10 @@ impl Shared {
 }
 
 impl Tended {
+    fn has_wildcard(&self) -> bool {
+        self.wanted.names.iter().any(HostPattern::is_wildcard)
+    }
+
     fn show(&self, plan: &Plan, state: State) {
         let mut status = self.status();
         status.state = state;

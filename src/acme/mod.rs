@@ -21,6 +21,7 @@ mod session;
 mod solver;
 mod status;
 
+pub use account::account_uri;
 pub use backoff::Pace;
 pub use clock::{Clock, ClockHand};
 pub use dns01::Dns01;

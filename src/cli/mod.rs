@@ -6,6 +6,7 @@ mod admin_socket;
 pub mod check;
 pub mod config_show;
 mod dev;
+mod dns;
 pub mod logging;
 mod output;
 mod reload;
@@ -35,6 +36,7 @@ pub fn main() -> ExitCode {
         Verb::Dev(args) => dev::run(&args),
         Verb::Check(args) => check::run(&args.config, args.json),
         Verb::Config(ConfigVerb::Show(args)) => config_show::run(&args.config),
+        Verb::Dns(verb) => ExitCode::from(dns::run(verb)),
         Verb::Reload(args) => ExitCode::from(reload::run(&args)),
         Verb::Status(args) => ExitCode::from(status::run(&args)),
         Verb::Version => {
@@ -61,6 +63,9 @@ enum Verb {
     /// Look at the config
     #[command(subcommand)]
     Config(ConfigVerb),
+    /// Add, list, test and remove solvers of DNS-01: who can change which zones
+    #[command(subcommand)]
+    Dns(dns::DnsVerb),
     Status(status::StatusArgs),
     Reload(reload::ReloadArgs),
     /// Print the version

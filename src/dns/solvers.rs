@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use super::propagation::{self, Sighting};
 use super::{Change, DnsError, DnsProvider, Intent, Resolver, TxtRecord, connect, stored};
@@ -44,6 +45,7 @@ pub struct Presented {
 pub struct Solvers {
     storage: Arc<dyn Storage>,
     state: ArcSwap<State>,
+    changes: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
@@ -81,7 +83,7 @@ impl Solvers {
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>, resolver: Resolver) -> Self {
         let state = State { resolver, configured: Vec::new(), stored: Vec::new() };
-        Self { storage, state: ArcSwap::from_pointee(state) }
+        Self { storage, state: ArcSwap::from_pointee(state), changes: watch::Sender::new(0) }
     }
 
     /// Takes up what the config says; solvers that stay the same keep their sessions.
@@ -96,6 +98,7 @@ impl Solvers {
                 stored: renewed(&keep(&state.stored), &stored, &resolver),
             }
         });
+        self.changes.send_modify(|count| *count += 1);
     }
 
     /// Takes up what is in the storage, and returns what [`Solvers::follow`] needs to keep up with it.
@@ -127,6 +130,12 @@ impl Solvers {
         }
         // Orders that were cut have let go of their locks by now, or will at once.
         let _late = tokio::time::timeout(LAST_SWEEP, self.sweep()).await;
+    }
+
+    /// A counter that goes up with every change of who can change which zones.
+    #[must_use]
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// Every solver: those of the config first.
@@ -289,6 +298,7 @@ impl Solvers {
             configured: state.configured.clone(),
             stored: renewed(&state.stored, &found, &state.resolver),
         });
+        self.changes.send_modify(|count| *count += 1);
         Ok(())
     }
 }
