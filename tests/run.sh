@@ -44,4 +44,4 @@ if ! command -v cargo >/dev/null; then
     exit 2
 fi
 
-exec cargo test --locked "$@" </dev/null
+exec cargo test --locked --no-fail-fast "$@" </dev/null

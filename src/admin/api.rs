@@ -5,6 +5,7 @@
 //! | `GET /status` | [`super::view::StatusView`] |
 //! | `GET /certificates` | a list of [`super::view::CertificateView`] |
 //! | `POST /reload` | [`super::view::ReloadView`]: 200 where the config is in force, 422 where it has faults, 500 where it could not be put in force |
+//! | `POST /force` with a [`super::view::ForceView`] | the same again where the certificate that was held back is served now, else 409 with [`super::view::ErrorView`] |
 //!
 //! Anything else: 404 or 405 with [`super::view::ErrorView`]; 503 while doorward is stopping.
 //! Whoever may open the socket may do all of this: its mode (0660) and its folder are the access control.
@@ -19,7 +20,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -28,7 +30,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::command::{Commands, Stopping};
-use super::view::{ErrorView, ReloadOutcome};
+use super::view::{ErrorView, ForceView, ReloadOutcome};
 
 /// The socket's mode: its owner and its group.
 const MODE: u32 = 0o660;
@@ -36,6 +38,8 @@ const MODE: u32 = 0o660;
 const CONNECTIONS: usize = 32;
 /// How long a client may take to send a request's head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest body that is read, in bytes.
+const BODY: usize = 4096;
 /// How long to wait after an accept failed, for whatever ran out (file descriptors) to come back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -168,9 +172,9 @@ pub async fn serve(socket: AdminSocket, commands: Commands, shutdown: impl Futur
     }
 }
 
-async fn answer<B>(request: Request<B>, commands: Commands) -> Result<Response<Full<Bytes>>, Infallible> {
-    let (path, method) = (request.uri().path(), request.method());
-    Ok(match (path, method) {
+async fn answer(request: Request<Incoming>, commands: Commands) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (head, body) = request.into_parts();
+    Ok(match (head.uri.path(), &head.method) {
         ("/status", &Method::GET) => shown(commands.status().await, |_| StatusCode::OK),
         ("/certificates", &Method::GET) => {
             shown(commands.status().await.map(|status| status.certificates), |_| StatusCode::OK)
@@ -180,24 +184,40 @@ async fn answer<B>(request: Request<B>, commands: Commands) -> Result<Response<F
             ReloadOutcome::Refused => StatusCode::UNPROCESSABLE_ENTITY,
             ReloadOutcome::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         }),
+        ("/force", &Method::POST) => force(body, &commands).await,
         ("/status" | "/certificates", _) => not_allowed("GET"),
-        ("/reload", _) => not_allowed("POST"),
-        _ => {
-            json(StatusCode::NOT_FOUND, &ErrorView { error: "there is /status, /certificates and /reload".to_owned() })
-        }
+        ("/reload" | "/force", _) => not_allowed("POST"),
+        _ => refused(StatusCode::NOT_FOUND, "there is /status, /certificates, /reload and /force"),
     })
+}
+
+async fn force(body: Incoming, commands: &Commands) -> Response<Full<Bytes>> {
+    let Ok(body) = Limited::new(body, BODY).collect().await else {
+        return refused(StatusCode::BAD_REQUEST, "the body is too long or was cut");
+    };
+    let Ok(asked) = serde_json::from_slice::<ForceView>(&body.to_bytes()) else {
+        return refused(StatusCode::BAD_REQUEST, "the body has to be JSON as {\"id\": \"apps\"}");
+    };
+    match commands.force(asked.id.clone()).await {
+        Ok(Ok(())) => json(StatusCode::OK, &asked),
+        Ok(Err(error)) => refused(StatusCode::CONFLICT, error),
+        Err(error) => refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+    }
+}
+
+fn refused(status: StatusCode, error: impl Into<String>) -> Response<Full<Bytes>> {
+    json(status, &ErrorView { error: error.into() })
 }
 
 fn shown<T: Serialize>(answer: Result<T, Stopping>, status: impl Fn(&T) -> StatusCode) -> Response<Full<Bytes>> {
     match answer {
         Ok(view) => json(status(&view), &view),
-        Err(error) => json(StatusCode::SERVICE_UNAVAILABLE, &ErrorView { error: error.to_string() }),
+        Err(error) => refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
     }
 }
 
 fn not_allowed(allowed: &'static str) -> Response<Full<Bytes>> {
-    let mut response =
-        json(StatusCode::METHOD_NOT_ALLOWED, &ErrorView { error: format!("only {allowed} is understood here") });
+    let mut response = refused(StatusCode::METHOD_NOT_ALLOWED, format!("only {allowed} is understood here"));
     response.headers_mut().insert(header::ALLOW, http::HeaderValue::from_static(allowed));
     response
 }

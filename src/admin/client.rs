@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use super::view::{ErrorView, ReloadView, StatusView};
+use super::view::{ErrorView, ForceView, ReloadView, StatusView};
 
 /// How long an answer may take. A reload reads every certificate, so it is not short.
 const ANSWER: Duration = Duration::from_secs(120);
@@ -68,7 +68,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn status(&self) -> Result<StatusView, ClientError> {
-        self.ask(Method::GET, "/status").await
+        self.ask(Method::GET, "/status", Bytes::new()).await
     }
 
     /// `POST /reload`, which answers when the reload has ended, well or not.
@@ -76,11 +76,23 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn reload(&self) -> Result<ReloadView, ClientError> {
-        self.ask(Method::POST, "/reload").await
+        self.ask(Method::POST, "/reload", Bytes::new()).await
     }
 
-    async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, ClientError> {
-        let (status, body) = tokio::time::timeout(ANSWER, self.exchange(method, path))
+    /// `POST /force`: has the certificate served that is held back under `id`.
+    ///
+    /// # Errors
+    /// [`ClientError`]; refused where there is nothing held back.
+    pub async fn force(&self, id: &str) -> Result<(), ClientError> {
+        let asked = ForceView { id: id.to_owned() };
+        // A string in a struct: nothing that JSON could not say.
+        let body = serde_json::to_vec(&asked).unwrap_or_default();
+        let _served: ForceView = self.ask(Method::POST, "/force", body.into()).await?;
+        Ok(())
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, ClientError> {
+        let (status, body) = tokio::time::timeout(ANSWER, self.exchange(method, path, body))
             .await
             .map_err(|_| self.broken(format_args!("none within {} s", ANSWER.as_secs())))??;
         // A refused reload comes with an error status and a view all the same.
@@ -96,7 +108,7 @@ impl Client {
         }
     }
 
-    async fn exchange(&self, method: Method, path: &str) -> Result<(StatusCode, Bytes), ClientError> {
+    async fn exchange(&self, method: Method, path: &str, body: Bytes) -> Result<(StatusCode, Bytes), ClientError> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NotRunning(self.socket.clone()),
             io::ErrorKind::PermissionDenied => ClientError::Denied(self.socket.clone()),
@@ -109,7 +121,7 @@ impl Client {
             .method(method)
             .uri(path)
             .header(header::HOST, "doorward")
-            .body(Empty::<Bytes>::new())
+            .body(Full::new(body))
             .map_err(|error| self.broken(error))?;
         let response = sender.send_request(request).await.map_err(|error| self.broken(error))?;
         let status = response.status();
@@ -139,6 +151,7 @@ mod tests {
             uptime: 2,
             config: None,
             last_reload: None,
+            after_restart: vec![],
             listeners: vec![],
             workers: 1,
             routes: 2,
@@ -170,16 +183,29 @@ mod tests {
                 match command {
                     Command::Status(to) => to.send(status()).expect("somebody waits"),
                     Command::Reload(to) => to.send(answer.clone()).expect("somebody waits"),
+                    Command::Force(id, to) => {
+                        let held = if id == "a/é" { Ok(()) } else { Err(format!("nothing of {id} is pending")) };
+                        to.send(held).expect("somebody waits");
+                    }
                 }
             }
         });
         assert_eq!(client.status().await.expect("an answer"), status());
         assert_eq!(client.reload().await.expect("an answer"), refused);
-        let (code, body) = client.exchange(Method::GET, "/reload").await.expect("an answer");
+        client.force("a/é").await.expect("forced");
+        let error = client.force("b").await.expect_err("refused");
+        assert!(error.to_string().contains("nothing of b is pending"), "{error}");
+        let get = |path| client.exchange(Method::GET, path, Bytes::new());
+        let (code, body) = get("/reload").await.expect("an answer");
         assert_eq!(code, StatusCode::METHOD_NOT_ALLOWED, "{body:?}");
-        let (code, body) = client.exchange(Method::GET, "/certificates").await.expect("an answer");
+        let (code, body) = get("/certificates").await.expect("an answer");
         assert_eq!((code, &body[..]), (StatusCode::OK, &b"[]\n"[..]));
-        assert_eq!(client.exchange(Method::GET, "/x").await.expect("an answer").0, StatusCode::NOT_FOUND);
+        assert_eq!(get("/x").await.expect("an answer").0, StatusCode::NOT_FOUND);
+
+        for body in ["", "{}", "[1]"] {
+            let (code, _) = client.exchange(Method::POST, "/force", body.into()).await.expect("an answer");
+            assert_eq!(code, StatusCode::BAD_REQUEST, "{body}");
+        }
 
         // An app that takes nothing any more.
         app.abort();

@@ -17,6 +17,8 @@ pub enum Command {
     Status(oneshot::Sender<StatusView>),
     /// Read the config again and put it in force.
     Reload(oneshot::Sender<ReloadView>),
+    /// Serve the certificate that is held back under this id; the error says why that cannot be.
+    Force(String, oneshot::Sender<Result<(), String>>),
 }
 
 /// The app's end.
@@ -55,6 +57,14 @@ impl Commands {
     /// [`Stopping`].
     pub async fn reload(&self) -> Result<ReloadView, Stopping> {
         self.ask(Command::Reload).await
+    }
+
+    /// Asks that the certificate which is held back under this id be served; the inner error says why it is not.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn force(&self, id: String) -> Result<Result<(), String>, Stopping> {
+        self.ask(|answer| Command::Force(id, answer)).await
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Stopping> {

@@ -24,6 +24,9 @@ pub struct StatusView {
     pub config: Option<PathBuf>,
     /// The last reload; none where there has been none since the start.
     pub last_reload: Option<ReloadView>,
+    /// What the config says that only a restart puts in force, a line each.
+    #[serde(default)]
+    pub after_restart: Vec<String>,
     /// Where it listens.
     pub listeners: Vec<ListenerView>,
     /// Data-plane threads.
@@ -57,7 +60,7 @@ pub struct ListenerView {
     pub configured: SocketAddr,
     /// The address that was bound.
     pub address: SocketAddr,
-    /// `https` or `http`.
+    /// `https`, `http`, or `metrics`.
     pub protocol: String,
     /// The port that clients dial, where it is not the bound one.
     pub public_port: Option<u16>,
@@ -72,6 +75,9 @@ pub struct CertificateView {
     pub names: Vec<String>,
     /// The end of its validity, unix seconds; none where nothing could be read.
     pub expires: Option<i64>,
+    /// Its key's kind, as `ECDSA P-256`; none where nothing could be read.
+    #[serde(default)]
+    pub key: Option<String>,
     /// Whether it is served, and whether all is well with it.
     pub state: CertificateState,
     /// Where it comes from: a path, or `storage`.
@@ -152,6 +158,13 @@ pub enum ReloadOutcome {
     Refused,
     /// The config is sound, but could not be put in force (a port in use, say); the old one stays.
     Failed,
+}
+
+/// `POST /force`, asked: to serve the certificate that is held back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForceView {
+    /// The certificate's id.
+    pub id: String,
 }
 
 /// What the API answers where it cannot do what was asked.

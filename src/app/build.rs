@@ -1,12 +1,13 @@
 //! From a checked config to running parts.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use prometheus::{IntCounter, IntCounterVec, Opts};
 
+use super::reload::{Fixed, Tried};
 use super::{App, Options, StartError, State, certificates, expiry, logs};
 use crate::admin::command;
 use crate::admin::observe::{self, Readiness};
@@ -18,7 +19,7 @@ use crate::drain;
 use crate::listen::{Door, Listener, ListenerSettings, Permits, Shared, Worker};
 use crate::metrics::Metrics;
 use crate::net;
-use crate::proxy::{AccessLog, Settings};
+use crate::proxy::{AccessLog, Entrance, Settings};
 use crate::route::{Conflict, Table as Routes};
 use crate::tls::{Acceptor, Tickets};
 
@@ -97,8 +98,10 @@ pub(super) fn start(config: Config, options: Options) -> Result<App, StartError>
             }
         });
     }
+    let mut metrics_address = None;
     if let Some((configured, socket)) = metrics_socket {
         let address = socket.local_addr()?;
+        metrics_address = Some((configured, address));
         let _runtime = runtime.enter();
         let socket = tokio::net::TcpListener::from_std(socket)?;
         // Answers through the drain: who balances load wants to hear that this one goes.
@@ -111,6 +114,7 @@ pub(super) fn start(config: Config, options: Options) -> Result<App, StartError>
     readiness.set(RunState::Ready);
     let started = SystemTime::now();
     let last_reload = None;
+    let (tried, fixed) = (Tried::Config(Box::new(config.clone())), Fixed::of(&config));
     let state = State {
         config,
         options,
@@ -118,11 +122,14 @@ pub(super) fn start(config: Config, options: Options) -> Result<App, StartError>
         shared,
         tickets,
         listeners,
+        metrics: metrics_address,
         workers,
         certificates,
         readiness,
         reloads,
         last_reload,
+        tried,
+        fixed,
         drain,
     };
     Ok(App { runtime, state, inbox, logs })
@@ -135,27 +142,38 @@ pub(super) fn listener(
     options: &Options,
     tickets: &Tickets,
 ) -> Result<Listener, StartError> {
-    Ok(Listener::new(config.address, socket.local_addr()?, listener_settings(config, options, tickets)?))
+    let bound = socket.local_addr()?;
+    Ok(Listener::new(config.address, bound, listener_settings(config, bound, options, tickets)?))
 }
 
 /// What a listener's connections are served by.
 pub(super) fn listener_settings(
     config: &config::Listener,
+    bound: SocketAddr,
     options: &Options,
     tickets: &Tickets,
 ) -> Result<ListenerSettings, StartError> {
     let door = match config.protocol {
         ListenerProtocol::Http => Door::Http,
-        ListenerProtocol::Https => {
+        ListenerProtocol::Tcp => Door::Tcp,
+        ListenerProtocol::Https | ListenerProtocol::Tls => {
             let (default, table) = (config.default_certificate.clone(), Arc::clone(&options.table));
             let acceptor = Acceptor::new(&config.tls, default, table, options.on_demand.clone(), tickets);
-            Door::Https(Arc::new(acceptor.map_err(|error| StartError::Tls(error.to_string()))?))
+            let acceptor = Arc::new(acceptor.map_err(|error| StartError::Tls(error.to_string()))?);
+            if config.protocol == ListenerProtocol::Tls { Door::Tls(acceptor) } else { Door::Https(acceptor) }
         }
     };
+    let entrance = Arc::new(Entrance {
+        listener: config.address,
+        port: config.forwarded_port(bound.port()),
+        trusted_proxies: config.trusted_proxies.as_slice().into(),
+        default_route: config.default_route.as_deref().map(Arc::from),
+    });
     Ok(ListenerSettings {
         door,
-        public_port: config.public_port,
-        trusted_proxies: config.trusted_proxies.as_slice().into(),
+        entrance,
+        proxy_protocol: config.proxy_protocol,
+        has_public_port: config.public_port.is_some(),
     })
 }
 
@@ -185,9 +203,6 @@ pub(super) fn https_port(listeners: &[Arc<Listener>]) -> Option<u16> {
 
 /// The line that says where a listener is.
 pub(super) fn log_listening(listener: &Listener) {
-    let protocol = match listener.protocol() {
-        ListenerProtocol::Https => "https",
-        ListenerProtocol::Http => "http",
-    };
+    let protocol = listener.protocol().as_str();
     tracing::info!(listener = %listener.configured, address = %listener.bound, protocol, "listening");
 }

@@ -22,7 +22,8 @@ use crate::storage::{FileStorage, MemoryStorage, Storage, StorageError};
 pub(super) struct Sources {
     table: Arc<Table>,
     directory: DirectoryHandle,
-    manager: Manager,
+    /// None once stopped.
+    manager: Option<Manager>,
     dns: Arc<Solvers>,
     /// Whether what is written to the storage is still there after a restart.
     durable: bool,
@@ -79,7 +80,7 @@ impl Sources {
             Services { storage, table: Arc::clone(&table), challenges, dns: Arc::clone(&dns), local, clock, pace };
         let manager = Manager::new(services, registry, drain.clone())?;
         manager.update(config.acme.clone(), wanted(config), &self_signed(config));
-        Ok(Self { table, directory, manager, dns, durable })
+        Ok(Self { table, directory, manager: Some(manager), dns, durable })
     }
 
     /// Whether a new config can be put in force.
@@ -92,7 +93,9 @@ impl Sources {
         self.directory.update(config.certificates.directories.clone()).await;
         self.table.set_pins(pins(config));
         self.dns.configure(&config.dns, Resolver::new(&config.resolvers));
-        self.manager.update(config.acme.clone(), wanted(config), &self_signed(config));
+        if let Some(manager) = &self.manager {
+            manager.update(config.acme.clone(), wanted(config), &self_signed(config));
+        }
     }
 
     pub(super) fn directory(&self) -> &DirectoryHandle {
@@ -100,7 +103,12 @@ impl Sources {
     }
 
     pub(super) fn acme(&self) -> Vec<acme::Status> {
-        self.manager.status()
+        self.manager.as_ref().map(Manager::status).unwrap_or_default()
+    }
+
+    /// Orders nothing any more. What is under way goes on at the next start.
+    pub(super) fn stop(&mut self) {
+        self.manager = None;
     }
 }
 

@@ -72,11 +72,15 @@ struct State {
     shared: Shared,
     tickets: Tickets,
     listeners: Vec<Arc<Listener>>,
+    /// Where metrics answer: as configured, and as bound.
+    metrics: Option<(SocketAddr, SocketAddr)>,
     workers: Vec<Worker>,
     certificates: certificates::Sources,
     readiness: Readiness,
     reloads: IntCounterVec,
     last_reload: Option<ReloadView>,
+    tried: reload::Tried,
+    fixed: reload::Fixed,
     /// Ends the control plane's tasks.
     drain: Drain,
 }

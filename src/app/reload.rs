@@ -22,19 +22,62 @@ struct Prepared {
     opened: Vec<(Arc<Listener>, Vec<std::net::TcpListener>)>,
 }
 
-impl State {
-    /// Whether the config files say something new, be it nonsense.
-    pub(super) fn has_changed(&self) -> bool {
-        match self.load() {
-            Some(Ok(loaded)) => loaded.config != self.config,
-            Some(Err(_)) => true,
-            None => false,
+/// What the config files said when they were last tried.
+#[derive(Debug, PartialEq)]
+pub(super) enum Tried {
+    /// A sound config, whether or not it could be put in force.
+    Config(Box<Config>),
+    /// These faults.
+    Faults(Vec<config::Fault>),
+}
+
+/// What stays for the process's life, as its start had it.
+#[derive(Debug)]
+pub(super) struct Fixed {
+    workers: usize,
+    storage: config::Storage,
+    admin: config::Admin,
+    metrics: Option<config::MetricsListener>,
+    connections: usize,
+    handshakes: usize,
+}
+
+impl From<&Result<config::Loaded, config::Faults>> for Tried {
+    fn from(loaded: &Result<config::Loaded, config::Faults>) -> Self {
+        match loaded {
+            Ok(loaded) => Self::Config(Box::new(loaded.config.clone())),
+            Err(faults) => Self::Faults(faults.faults.clone()),
         }
+    }
+}
+
+impl Fixed {
+    pub(super) fn of(config: &Config) -> Self {
+        Self {
+            workers: config.workers,
+            storage: config.storage.clone(),
+            admin: config.admin.clone(),
+            metrics: config.metrics.clone(),
+            connections: config.limits.connections,
+            handshakes: config.limits.handshakes,
+        }
+    }
+}
+
+impl State {
+    /// Whether the config files say something that was not tried yet, be it nonsense. What failed once is not
+    /// tried again because some other file beside it changed (a log of ours, say, that tells of the failure).
+    pub(super) fn has_changed(&self) -> bool {
+        self.load().is_some_and(|loaded| self.tried != Tried::from(&loaded))
     }
 
     /// Puts in force what the config files say now, or says why not.
     pub(super) async fn reload(&mut self) -> ReloadView {
-        let view = match self.load() {
+        let loaded = self.load();
+        if let Some(loaded) = &loaded {
+            self.tried = Tried::from(loaded);
+        }
+        let view = match loaded {
             None => self.ended(ReloadOutcome::Failed, Vec::new(), vec!["there is no config file to reload".to_owned()]),
             Some(Err(faults)) => {
                 let faults = faults.faults.iter().map(ToString::to_string).collect();
@@ -45,8 +88,9 @@ impl State {
             }
             Some(Ok(loaded)) => match self.prepare(loaded.config) {
                 Ok(prepared) => {
-                    let changes = changes(&self.config, &prepared.config);
+                    let mut changes = changes(&self.config, &prepared.config);
                     self.swap(prepared).await;
+                    changes.extend(self.after_a_restart());
                     self.ended(ReloadOutcome::Applied, changes, Vec::new())
                 }
                 Err(error) => self.ended(ReloadOutcome::Failed, Vec::new(), vec![error.to_string()]),
@@ -60,16 +104,29 @@ impl State {
         self.options.config_file.as_deref().map(config::load)
     }
 
-    fn prepare(&self, mut config: Config) -> Result<Prepared, StartError> {
+    /// What the config says and this process cannot take up any more, a line each.
+    pub(super) fn after_a_restart(&self) -> Vec<String> {
+        let fixed = Fixed::of(&self.config);
+        let differs = [
+            ("workers", fixed.workers != self.fixed.workers),
+            ("[storage]", fixed.storage != self.fixed.storage),
+            ("[admin]", fixed.admin != self.fixed.admin),
+            ("[metrics]", fixed.metrics != self.fixed.metrics),
+            ("limits.connections", fixed.connections != self.fixed.connections),
+            ("limits.handshakes", fixed.handshakes != self.fixed.handshakes),
+        ];
+        let differs = differs.into_iter().filter(|(_, differs)| *differs);
+        differs.map(|(key, _)| format!("{key} changed: in force after a restart")).collect()
+    }
+
+    fn prepare(&self, config: Config) -> Result<Prepared, StartError> {
         self.certificates.check(&config)?;
-        // These are fixed for the process's life; `changes` tells.
-        config.workers = self.config.workers;
         let (mut listeners, mut kept, mut opened) = (Vec::new(), Vec::new(), Vec::new());
         for wanted in &config.listeners {
             let taken = |listener: &Arc<Listener>| listeners.iter().any(|other| Arc::ptr_eq(other, listener));
             // Several may be configured with port 0: each is kept once, in order.
             if let Some(listener) = self.listeners.iter().find(|l| l.configured == wanted.address && !taken(l)) {
-                let settings = build::listener_settings(wanted, &self.options, &self.tickets)?;
+                let settings = build::listener_settings(wanted, listener.bound, &self.options, &self.tickets)?;
                 kept.push((Arc::clone(listener), settings));
                 listeners.push(Arc::clone(listener));
             } else {
@@ -161,27 +218,22 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
     let (before, after) = (named(&old.listeners, |l| l.address), named(&new.listeners, |l| l.address));
     lines.extend(after.difference(&before).map(|address| format!("opened listener {address}")));
     lines.extend(before.difference(&after).map(|address| format!("closed listener {address}")));
+    for listener in &new.listeners {
+        if old.listeners.iter().any(|other| other.address == listener.address && other != listener) {
+            lines.push(format!("changed listener {}", listener.address));
+        }
+    }
+    // What needs a restart is told of apart.
+    let limits = |limits: &config::Limits| config::Limits { connections: 0, handshakes: 0, ..limits.clone() };
     for (section, changed) in [
         ("timeouts", old.timeouts != new.timeouts),
-        ("limits", old.limits != new.limits),
+        ("limits", limits(&old.limits) != limits(&new.limits)),
         ("certificates", old.certificates != new.certificates),
         ("acme", old.acme != new.acme),
         ("log", old.log != new.log),
     ] {
         if changed {
             lines.push(format!("changed [{section}]"));
-        }
-    }
-    for (section, changed) in [
-        ("[storage]", old.storage != new.storage),
-        ("[admin]", old.admin != new.admin),
-        ("[metrics]", old.metrics != new.metrics),
-        ("limits.connections and limits.handshakes", {
-            (old.limits.connections, old.limits.handshakes) != (new.limits.connections, new.limits.handshakes)
-        }),
-    ] {
-        if changed {
-            lines.push(format!("{section} changed: in force after a restart"));
         }
     }
     lines

@@ -68,12 +68,15 @@ async fn serve(state: &mut State, mut inbox: Inbox) -> std::io::Result<()> {
                 // An editor's or a deployer's write may be the same again, or not be finished yet.
                 if state.has_changed() {
                     drop(reload(state, &mut files).await);
+                } else {
+                    tracing::debug!("something changed beside the config files, which say nothing new");
                 }
             }
             Some(command) = inbox.recv() => match command {
                 // Whoever asked may have gone meanwhile.
                 Command::Status(answer) => drop(answer.send(status::view(state))),
                 Command::Reload(answer) => drop(answer.send(reload(state, &mut files).await)),
+                Command::Force(id, answer) => drop(answer.send(state.force(&id))),
             },
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
@@ -112,6 +115,7 @@ async fn stop(state: &mut State, signals: &mut Signals) {
         },
         () = signals.stop() => tracing::warn!("stopped at once by a second signal"),
     }
+    state.certificates.stop();
     // The control plane has nothing that must not be cut: what it writes is written whole or not at all.
     let _all = state.drain.drain(Duration::from_secs(2)).await;
 }

@@ -6,7 +6,7 @@ use super::State;
 use crate::acme;
 use crate::admin::view::{AcmeState, AcmeView, CertificateState, CertificateView, ListenerView, StatusView};
 use crate::certs::{Certificate, Warning, directory, unix_now};
-use crate::config::ListenerProtocol;
+use crate::config::CertificateId;
 
 /// How things are now.
 pub(super) fn view(state: &State) -> StatusView {
@@ -18,8 +18,9 @@ pub(super) fn view(state: &State) -> StatusView {
         state: state.readiness.get(),
         started,
         uptime: seconds(SystemTime::now()).saturating_sub(started),
-        config: state.options.config_file.clone(),
+        config: state.options.config_file.is_some().then(|| state.config.file.clone()),
         last_reload: state.last_reload.clone(),
+        after_restart: state.after_a_restart(),
         listeners: listeners(state),
         workers: state.workers.len(),
         routes: state.config.routes.len(),
@@ -29,17 +30,31 @@ pub(super) fn view(state: &State) -> StatusView {
     }
 }
 
+impl State {
+    /// Serves the certificate that is held back under `id`, whatever speaks against it.
+    pub(super) fn force(&self, id: &str) -> Result<(), String> {
+        let forced = self.certificates.directory().force(&CertificateId::new(id));
+        if forced.is_ok() {
+            tracing::warn!(id, "certificate taken by force, as an operator asked");
+        }
+        forced.map_err(|error| error.to_string())
+    }
+}
+
 fn listeners(state: &State) -> Vec<ListenerView> {
     let view = |listener: &crate::listen::Listener| ListenerView {
         configured: listener.configured,
         address: listener.bound,
-        protocol: match listener.protocol() {
-            ListenerProtocol::Https => "https".to_owned(),
-            ListenerProtocol::Http => "http".to_owned(),
-        },
+        protocol: listener.protocol().as_str().to_owned(),
         public_port: (listener.port() != listener.bound.port()).then(|| listener.port()),
     };
-    state.listeners.iter().map(|listener| view(listener)).collect()
+    let metrics = state.metrics.map(|(configured, address)| ListenerView {
+        configured,
+        address,
+        protocol: "metrics".to_owned(),
+        public_port: None,
+    });
+    state.listeners.iter().map(|listener| view(listener)).chain(metrics).collect()
 }
 
 fn certificates(state: &State) -> Vec<CertificateView> {
@@ -72,6 +87,7 @@ fn from_folder(status: &directory::Status, now: i64) -> CertificateView {
             id: status.id.to_string(),
             names: Vec::new(),
             expires: None,
+            key: None,
             state: CertificateState::Failed,
             source,
             message,
@@ -85,6 +101,7 @@ fn served(certificate: &Certificate, now: i64, source: String) -> CertificateVie
         id: certificate.id().to_string(),
         names: certificate.names().iter().map(ToString::to_string).collect(),
         expires: Some(certificate.not_after()),
+        key: Some(certificate.key_kind().to_string()),
         state: if warnings.is_empty() { CertificateState::Served } else { CertificateState::Warning },
         source,
         message: (!warnings.is_empty()).then(|| warnings.join("; ")),

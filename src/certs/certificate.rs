@@ -66,6 +66,11 @@ pub enum Warning {
         /// The subject of what was left out.
         subject: String,
     },
+    /// Only a common name, which clients have not looked at for years (RFC 9525 §2).
+    #[error(
+        "it has no subjectAltName, and clients do not look at its common name: ask its CA for one with the names in it"
+    )]
+    CommonNameOnly,
     /// A name that no client could ask for.
     #[error("its name {0:?} is no host name and is left out")]
     UnusableName(String),
@@ -96,10 +101,7 @@ impl Certificate {
         let mut seen = std::collections::HashSet::new();
         ders.retain(|der| seen.insert(der.as_ref().to_vec()));
 
-        let key = provider()
-            .key_provider
-            .load_private_key(key)
-            .map_err(|error| CertificateError::Key { file: parts.key.file.to_owned(), reason: error.to_string() })?;
+        let key = provider().key_provider.load_private_key(key).map_err(|_| parts.key.unusable_key())?;
         Self::assemble(id, &parts, &ders, key, now)
     }
 
@@ -302,6 +304,7 @@ fn mismatch(parts: &PemParts<'_>) -> CertificateError {
 /// SAN's DNS names and addresses; the common name only where there is no SAN at all (RFC 9525 §2).
 fn names(leaf: &Link<'_>, warnings: &mut Vec<Warning>) -> Vec<HostPattern> {
     let mut names: Vec<HostPattern> = Vec::new();
+    let mut common_name_only = false;
     let mut add = |text: &str| match HostPattern::parse(text) {
         Ok(name) if names.contains(&name) => {}
         Ok(name) => names.push(name),
@@ -322,9 +325,13 @@ fn names(leaf: &Link<'_>, warnings: &mut Vec<Warning>) -> Vec<HostPattern> {
             }
         }
         Ok(None) => {
+            common_name_only = true;
             leaf.parsed.subject().iter_common_name().filter_map(|name| name.as_str().ok()).for_each(add);
         }
         Err(_) => {}
+    }
+    if common_name_only {
+        warnings.push(Warning::CommonNameOnly);
     }
     names
 }

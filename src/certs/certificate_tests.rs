@@ -64,7 +64,9 @@ fn names_are_those_of_the_san_and_else_the_common_name() {
     assert!(!certificate.covers_all(&["*.b.example.com".parse().expect("a pattern")]));
 
     let order = Order { common_name: "cn.example", ..Order::new(&[]) };
-    assert!(TestCa::new("test").certificate("a", order).covers("cn.example"));
+    let only_common = TestCa::new("test").certificate("a", order);
+    assert!(only_common.covers("cn.example"));
+    assert_eq!(only_common.warnings(unix_now()), [Warning::CommonNameOnly]);
 }
 
 #[test]
@@ -112,6 +114,8 @@ fn refusals_name_the_file_and_the_remedy() {
     contains(message("hello", pem_key), &["/c/a/ssl.crt is no PEM"]);
     contains(message(pem_key, pem_key), &["/c/a/ssl.crt has no certificate"]);
     contains(message(leaf, leaf), &["/c/a/ssl.key has no private key"]);
+    let broken = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+    contains(message(leaf, broken), &["/c/a/ssl.key is damaged, or of a kind", "openssl genpkey -algorithm EC"]);
     let nameless = self_signed(Order::new(&[]));
     contains(message(&nameless.certificate, &nameless.key), &["no usable name", "subjectAltName"]);
 }

@@ -89,13 +89,15 @@ pub enum CertificateError {
     },
     /// A key that can't be used.
     #[error(
-        "the private key in {file} can't be used: {reason}; RSA of 2048 to 8192 bits, ECDSA P-256, P-384, P-521 and Ed25519 can"
+        "the private key in {file} is damaged, or of a kind that can't be used: RSA of 2048 to 8192 bits, ECDSA P-256, P-384, P-521 and Ed25519 can; this shows what it is: {look}; this makes a new one, to have a certificate issued for: {make}"
     )]
     Key {
         /// The file.
         file: String,
-        /// What the cryptographic library said.
-        reason: String,
+        /// What shows its kind.
+        look: String,
+        /// What makes one that can be used.
+        make: String,
     },
     /// The key belongs to another certificate.
     #[error(

@@ -55,11 +55,24 @@ impl<'a> PemPart<'a> {
         if contains(self.bytes, b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
             || contains(self.bytes, b"Proc-Type: 4,ENCRYPTED")
         {
-            return Err(CertificateError::Encrypted { file: self.file.to_owned(), command: self.decrypt_command() });
+            return Err(CertificateError::Encrypted {
+                file: self.file.to_owned(),
+                command: self.decrypt_command(role),
+            });
         }
         let sections = self.sections(role)?;
         let key = sections.into_iter().find_map(|(kind, der)| PrivateKeyDer::from_pem(kind, der));
         key.ok_or_else(|| CertificateError::NoKey { file: self.file.to_owned() })
+    }
+
+    /// That the key's bytes are no key of a kind that can be used.
+    pub(super) fn unusable_key(&self) -> CertificateError {
+        let (file, new) = (quoted(self.file), quoted(&format!("{}.new", self.file)));
+        CertificateError::Key {
+            file: self.file.to_owned(),
+            look: format!("openssl pkey -noout -text -in {file} | head -1"),
+            make: format!("openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out {new}"),
+        }
     }
 
     fn sections(&self, role: Role) -> Result<Vec<(SectionKind, Vec<u8>)>, CertificateError> {
@@ -93,8 +106,15 @@ impl<'a> PemPart<'a> {
         })
     }
 
-    fn decrypt_command(&self) -> String {
-        convert(self.file, "openssl pkey")
+    fn decrypt_command(&self, role: Role) -> String {
+        if role != Role::Combined {
+            return convert(self.file, "openssl pkey");
+        }
+        // The file's certificates have to stay in it.
+        let (file, new) = (quoted(self.file), quoted(&format!("{}.new", self.file)));
+        format!(
+            "openssl pkey -in {file} -out {new} && openssl crl2pkcs7 -nocrl -certfile {file} | openssl pkcs7 -print_certs >> {new} && mv {new} {file}"
+        )
     }
 
     fn pkcs7_command(&self) -> String {
@@ -165,7 +185,7 @@ mod tests {
     fn commands_quote_what_a_shell_would_split() {
         assert_eq!(quoted("/etc/a-b_c.pem"), "/etc/a-b_c.pem");
         assert_eq!(quoted("/etc/my certs/it's"), r"'/etc/my certs/it'\''s'");
-        let command = PemPart::new("/c/ssl key", b"").decrypt_command();
+        let command = PemPart::new("/c/ssl key", b"").decrypt_command(Role::Key);
         assert_eq!(command, "openssl pkey -in '/c/ssl key' -out '/c/ssl key.new' && mv '/c/ssl key.new' '/c/ssl key'");
     }
 

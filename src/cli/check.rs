@@ -79,7 +79,12 @@ impl Report {
         problems.extend(wildcards(&config));
         let sound = problems.iter().all(|problem| problem.severity == Severity::Warning);
         let (listeners, routes) = (config.listeners.len(), config.routes.len());
-        let fine = format!("{}: fine (listeners: {listeners}, routes: {routes})\n", file.display());
+        let warned = match warnings.len() + problems.len() {
+            0 => String::new(),
+            1 => ", but for 1 warning".to_owned(),
+            count => format!(", but for {count} warnings"),
+        };
+        let fine = format!("{}: fine{warned} (listeners: {listeners}, routes: {routes})\n", file.display());
         let (exit, fine) = if sound { (0, fine) } else { (1, String::new()) };
         Self { exit, faults: Vec::new(), warnings, problems, fine }
     }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::output::{Style, complain, say, styled};
+use super::output::{Style, complain, safe, say, styled};
 use super::{DONE, Daemon, FAILED, WRONG, admin_socket};
 use crate::admin::client::Client;
 use crate::admin::view::{ReloadOutcome, ReloadView};
@@ -13,26 +13,47 @@ use crate::admin::view::{ReloadOutcome, ReloadView};
 /// config is in force, with 2 where it has faults, and with 1 where it could not be put in force or no doorward
 /// answers.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  doorward reload --config /etc/doorward/doorward.toml")]
+#[command(
+    after_help = "Examples:\n  doorward reload --config /etc/doorward/doorward.toml\n  doorward reload --force apps"
+)]
 pub(super) struct ReloadArgs {
+    /// Serve the new certificate with this id that is held back because it would make things worse (expired, or
+    /// without a name that the old one has); may be given several times
+    #[arg(long, value_name = "ID")]
+    force: Vec<String>,
     #[command(flatten)]
     daemon: Daemon,
 }
 
 pub(super) fn run(args: &ReloadArgs) -> u8 {
-    let answer = admin_socket::find(&args.daemon)
-        .map_err(|error| error.to_string())
-        .and_then(|socket| super::wait_for(async move { Client::new(socket).reload().await }));
-    match answer {
+    let client = match admin_socket::find(&args.daemon) {
+        Ok(socket) => Client::new(socket),
+        Err(error) => {
+            complain(error);
+            return FAILED;
+        }
+    };
+    let reloaded = match super::wait_for(client.reload()) {
         Ok(reload) => {
             say(render(&reload));
             code(&reload)
         }
         Err(error) => {
             complain(error);
+            return FAILED;
+        }
+    };
+    let forced = args.force.iter().map(|id| match super::wait_for(client.force(id)) {
+        Ok(()) => {
+            say(format_args!("certificate {}: the new one is served\n", safe(id)));
+            DONE
+        }
+        Err(error) => {
+            complain(error);
             FAILED
         }
-    }
+    });
+    forced.fold(reloaded, u8::max)
 }
 
 fn code(reload: &ReloadView) -> u8 {

@@ -80,6 +80,9 @@ fn render(status: &StatusView, now: i64, shown: usize) -> String {
         count(status.connections, "open connection")
     );
     status.last_reload.iter().for_each(|reload| show_reload(&mut out, reload, now));
+    for line in &status.after_restart {
+        let _ = writeln!(out, "{}", styled(Style::Yellow, &safe(line)));
+    }
 
     let mut listeners = Table::new("listeners");
     for listener in &status.listeners {
@@ -126,7 +129,16 @@ fn show_certificates(out: &mut String, certificates: &[CertificateView], now: i6
             CertificateState::Served => (Style::Plain, "served"),
         };
         let expires = certificate.expires.map_or_else(String::new, |at| expiry(at, now));
-        table.row(style, [state.to_owned(), certificate.id.clone(), expires, names(&certificate.names)]);
+        table.row(
+            style,
+            [
+                state.to_owned(),
+                certificate.id.clone(),
+                expires,
+                names(&certificate.names),
+                certificate.key.clone().unwrap_or_default(),
+            ],
+        );
         if let Some(message) = &certificate.message {
             table.note(format!("{} ({})", message, certificate.source));
         }
@@ -246,6 +258,7 @@ mod tests {
             id: id.to_owned(),
             names: vec![format!("{id}.example"), format!("www.{id}.example")],
             expires: Some(NOW + days * DAY),
+            key: Some("ECDSA P-256".to_owned()),
             state,
             source: format!("/etc/doorward/certs/{id}"),
             message: message.map(str::to_owned),
@@ -260,6 +273,7 @@ mod tests {
             started: 0,
             uptime: 3 * 86_400,
             config: Some("/etc/doorward/doorward.toml".into()),
+            after_restart: vec!["workers changed: in force after a restart".to_owned()],
             last_reload: Some(ReloadView {
                 at: u64::try_from(NOW).expect("positive") - 300,
                 outcome: ReloadOutcome::Refused,
@@ -297,6 +311,7 @@ mod tests {
         at("    the key does not match\\u{1b}[2J (/etc/doorward/certs/bad)\n");
         at("the last reload, 5 minutes ago, was refused");
         at("remedy: did you mean listener?");
+        at("\nworkers changed: in force after a restart\n");
         at("2 workers, 1 route, 7 open connections");
         at("FAILING (3x)  cert-a  next try in 10 minutes  n1.example, n2.example, n3.example and 2 more");
         assert!(!text.contains('\u{1b}'), "no escape reaches the terminal");

@@ -127,8 +127,11 @@ fn read_main(reading: &Reading, source: &Rc<Source>, file: &Path) -> Option<Conf
     let missing = root.place_of("listener");
     root.finish();
     checks::routes(reading, &gathered.routes);
+    if listeners_known && listeners.is_empty() {
+        checks::no_listener(reading, &missing);
+    }
+    checks::listeners(reading, &listeners, metrics.as_ref());
     if listeners_known {
-        checks::listeners(reading, &listeners, metrics.as_ref(), &missing);
         checks::together(reading, &listeners, &gathered.routes, config.acme.as_ref());
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::worker::Context;
+use super::context::Context;
 use super::{Listener, connection};
 
 /// How long to wait after a failure that only time mends, such as too many open files.
@@ -25,27 +25,37 @@ pub(super) async fn accept(
     mut stop: oneshot::Receiver<()>,
 ) {
     loop {
-        // The permit first: without one, connections wait in the kernel's queue.
-        let permit = tokio::select! {
+        let accepted = tokio::select! {
             biased;
             _ = &mut stop => break,
-            permit = Arc::clone(&context.shared.permits.connections).acquire_owned() => permit,
+            accepted = socket.accept() => accepted,
         };
-        let Ok(permit) = permit else { return };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                failed(&context, &listener, &error).await;
+                continue;
+            }
+        };
+        // The permit last: a loop that waits for a connection with a permit in its hand would keep it from the
+        // loops that have one. At the limit one connection waits here, and the others in the kernel's queue.
         tokio::select! {
             biased;
-            _ = &mut stop => break,
-            accepted = socket.accept() => match accepted {
-                Ok((stream, peer)) => spawn(&context, &listener, stream, peer, permit),
-                Err(error) => failed(&context, &listener, &error).await,
-            },
+            permit = Arc::clone(&context.shared.permits.connections).acquire_owned() => {
+                spawn(&context, &listener, stream, peer, permit.ok());
+            }
+            _ = &mut stop => {
+                // It was taken, so it is served: those before it are about to be sent away.
+                spawn(&context, &listener, stream, peer, None);
+                break;
+            }
         }
     }
     let mut task = Task::from_waker(Waker::noop());
     while let Ok(permit) = Arc::clone(&context.shared.permits.connections).try_acquire_owned()
         && let Poll::Ready(Ok((stream, peer))) = socket.poll_accept(&mut task)
     {
-        spawn(&context, &listener, stream, peer, permit);
+        spawn(&context, &listener, stream, peer, Some(permit));
     }
 }
 
@@ -54,7 +64,7 @@ fn spawn(
     listener: &Arc<Listener>,
     stream: TcpStream,
     peer: SocketAddr,
-    permit: OwnedSemaphorePermit,
+    permit: Option<OwnedSemaphorePermit>,
 ) {
     let (context, listener) = (Rc::clone(context), Arc::clone(listener));
     let drain = context.drain.watch();

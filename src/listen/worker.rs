@@ -1,6 +1,5 @@
 //! [`Worker`]: a thread of the data plane.
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -9,36 +8,15 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use prometheus::{IntCounter, IntGauge, Registry};
+use prometheus::{IntGauge, Registry};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
+use super::context::Context;
 use super::metrics::ListenMetrics;
-use super::{Listener, Permits, tcp};
-use crate::certs::Challenges;
-use crate::drain::{self, Drain};
-use crate::proxy::{AccessLog, Proxy, ProxyMetrics, Settings};
-
-/// How often the same complaint is logged.
-const COMPLAINT: Duration = Duration::from_secs(5);
-
-/// What all workers are given.
-#[derive(Clone, Debug)]
-pub struct Shared {
-    /// What a reload publishes.
-    pub settings: Arc<ArcSwap<Settings>>,
-    /// What HTTP-01 is answered with.
-    pub challenges: Arc<Challenges>,
-    /// Where requests are logged.
-    pub access: AccessLog,
-    /// What all workers together may have under way.
-    pub permits: Permits,
-    /// Counts workers that had to be started again.
-    pub restarts: IntCounter,
-}
+use super::{Listener, Shared, tcp};
+use crate::proxy::ProxyMetrics;
 
 /// Why a worker does not start.
 #[derive(Debug, thiserror::Error)]
@@ -63,15 +41,6 @@ enum Order {
     Open(Arc<Listener>, std::net::TcpListener),
     Close(SocketAddr),
     Drain(Duration, oneshot::Sender<bool>),
-}
-
-/// What everything on one worker shares.
-pub(super) struct Context {
-    pub(super) shared: Shared,
-    pub(super) proxy: Rc<Proxy>,
-    pub(super) metrics: ListenMetrics,
-    pub(super) drain: Drain,
-    complained: Cell<Option<Instant>>,
 }
 
 impl Worker {
@@ -156,7 +125,7 @@ impl Life {
             Err(error) => return tracing::error!(%error, "a worker has no runtime"),
         };
         runtime.block_on(async {
-            let context = Rc::new(Context::new(self));
+            let context = Rc::new(Context::new(self.shared.clone(), self.listen.clone(), self.proxy.clone()));
             let mut accepting = Accepting::default();
             for (listener, socket) in self.sockets.values() {
                 accepting.open(&context, listener, socket);
@@ -224,29 +193,5 @@ fn rethrow(ended: Result<(), tokio::task::JoinError>) {
         && let Ok(panic) = error.try_into_panic()
     {
         std::panic::resume_unwind(panic);
-    }
-}
-
-impl Context {
-    fn new(life: &Life) -> Self {
-        let shared = life.shared.clone();
-        let proxy = Proxy::spawn(
-            Arc::clone(&shared.settings),
-            Arc::clone(&shared.challenges),
-            life.proxy.clone(),
-            shared.access.clone(),
-        );
-        let (drain, _) = drain::channel();
-        Self { shared, proxy, metrics: life.listen.clone(), drain, complained: Cell::new(None) }
-    }
-
-    /// Whether a complaint that comes again and again is to be logged once more.
-    pub(super) fn may_complain(&self) -> bool {
-        let now = Instant::now();
-        let due = self.complained.get().is_none_or(|last| now - last >= COMPLAINT);
-        if due {
-            self.complained.set(Some(now));
-        }
-        due
     }
 }

@@ -5,6 +5,7 @@ mod form;
 mod https_client;
 mod inbox;
 mod outbox;
+pub mod proxy_protocol;
 mod sockets;
 pub mod systemd;
 mod transport;

@@ -173,3 +173,17 @@ fn one_backend_of_two_is_enough() {
         assert_eq!(door.curl("https://app.example.test/").run().status, 200, "a refused connect reached nobody");
     }
 }
+
+#[test]
+fn a_connection_over_the_limit_waits_for_its_turn() {
+    let door = Setup::new().section("[limits]\nconnections = 2").host(HOST, Origin::echo().address).start();
+    let mut first = Tls::connect(door.https, HOST);
+    let mut second = Tls::connect(door.https, HOST);
+    assert_eq!((first.get(HOST, "/").status, second.get(HOST, "/").status), (200, 200));
+    let address = door.https;
+    let third = std::thread::spawn(move || Tls::connect(address, HOST).get(HOST, "/third").status);
+    assert_eq!(second.get(HOST, "/").status, 200);
+    assert!(!third.is_finished());
+    drop(first);
+    assert_eq!(third.join().expect("served in the end"), 200);
+}

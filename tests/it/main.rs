@@ -2,6 +2,7 @@
 
 mod support;
 
+mod abort;
 mod acme;
 mod check;
 mod dev;
@@ -10,11 +11,17 @@ mod drain;
 mod failures;
 mod framing;
 mod headers;
+mod limits;
 mod observe;
+mod operate;
+mod pipelining;
 mod plain;
+mod raw;
 mod reload;
 mod responses;
 mod sni;
 mod streaming;
+mod timeouts;
 mod tls;
+mod upgrades;
 mod websocket;

@@ -109,7 +109,9 @@ fn a_backend_that_does_not_read_holds_the_client_back() {
     let door = Doorward::for_app(origin.address);
     let mut client = Tls::connect(door.https, HOST);
     client.send("POST / HTTP/1.1\r\nHost: app.example.test\r\nContent-Length: 99999999999\r\n\r\n");
+    // rustls turns to reading where it cannot write.
     client.stream.sock.set_write_timeout(Some(Duration::from_millis(300))).expect("a timeout");
+    client.stream.sock.set_read_timeout(Some(Duration::from_millis(300))).expect("a timeout");
     let (piece, mut taken) = (vec![b'x'; 64 * 1024], 0);
     while client.stream.write_all(&piece).is_ok() && taken < 64 * MIB {
         taken += piece.len();

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 
 use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
 
-use crate::support::{Doorward, Origin, PATIENCE, Setup, Tls, ca, signal};
+use crate::support::{Doorward, H2, Origin, PATIENCE, Setup, Tls, ca, signal};
 
 type Socket = WebSocket<rustls::StreamOwned<rustls::ClientConnection, std::net::TcpStream>>;
 
@@ -98,4 +98,48 @@ fn the_drain_closes_a_socket_at_its_deadline() {
     echo(&mut socket, "until the deadline");
     assert!(door.wait().success(), "{:?}", &door.log()[from..]);
     assert!(socket.read().is_err());
+}
+
+#[test]
+fn over_http2_a_stream_is_the_tunnel() {
+    let origin = Origin::scripted(|_, stream| {
+        let _ = stream
+            .write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhi");
+        let mut bytes = [0; 5];
+        let _ = stream.read_exact(&mut bytes).and_then(|()| stream.write_all(&bytes));
+        false
+    });
+    let door = Doorward::for_app(origin.address);
+    let h2 = H2::connect(door.https, "app.example.test");
+    let answer = h2.block_on(async {
+        let mut send = h2.send.clone().ready().await.expect("settings");
+        while !send.is_extended_connect_protocol_enabled() {
+            tokio::task::yield_now().await;
+        }
+        let mut request = http::Request::builder()
+            .method("CONNECT")
+            .uri("https://app.example.test/socket")
+            .header("sec-websocket-version", "13")
+            .body(())
+            .expect("a request");
+        request.extensions_mut().insert(h2::ext::Protocol::from("websocket"));
+        let (response, mut stream) = send.send_request(request, false).expect("sent");
+        let response = response.await.expect("an answer");
+        assert_eq!(response.status(), 200);
+        stream.send_data("hello".into(), false).expect("sent");
+        let (mut body, mut all) = (response.into_body(), Vec::new());
+        while let Some(piece) = body.data().await {
+            all.extend_from_slice(&piece.expect("whole"));
+        }
+        all
+    });
+    assert_eq!(answer, b"hihello", "what the app says reaches the client, its end too");
+    let seen = origin.only();
+    assert!(seen.head.starts_with("GET /socket HTTP/1.1\r\n"), "{}", seen.head);
+    assert_eq!(seen.header("upgrade"), Some("websocket"));
+    assert_eq!(seen.header("sec-websocket-key").map(str::len), Some(24));
+    assert_eq!(seen.header("x-forwarded-proto"), Some("https"));
+    // Plain CONNECT is still refused.
+    let request = http::Request::builder().method("CONNECT").uri("app.example.test:443").body(()).expect("a request");
+    assert_ne!(h2.request(request, None).map(|reply| reply.status).unwrap_or(0), 200);
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::certificate::date;
+use super::super::pem::quoted;
 use super::ids::Ids;
 use super::layouts::{Found, Stamp};
 use super::{ForceError, State, Status};
@@ -324,13 +325,15 @@ fn decide(served: &Certificate, new: &Certificate, now: i64) -> Verdict {
         return Verdict::Serve;
     }
     let end = date(served.not_after());
-    let until = format!("the one before is served until its end on {end}, unless the new one is taken by force");
+    let id = quoted(new.id().as_str());
+    let force = format!("unless `doorward reload --force {id}` takes the new one");
+    let until = format!("the one before is served until its end on {end}, {force}");
     if new.not_after() < now {
         return Verdict::Wait(format!("the new certificate expired on {}; {until}", date(new.not_after())));
     }
     if new.not_before() > now {
         return Verdict::Wait(format!(
-            "the new certificate is not valid before {}; until then the one before is served, unless the new one is taken by force",
+            "the new certificate is not valid before {}; until then the one before is served, {force}",
             date(new.not_before())
         ));
     }

@@ -301,6 +301,10 @@ async fn the_commands_in_the_messages_mend_what_they_name() {
         ("pkcs7", "openssl crl2pkcs7 -nocrl -certfile ssl.crt -out n && mv n ssl.crt"),
         ("pkcs12-key", "openssl pkcs12 -export -passout pass:x -inkey ssl.key -in ssl.crt -out n && mv n ssl.key"),
         ("pkcs12", "openssl pkcs12 -export -passout pass:x -inkey ssl.key -in ssl.crt -out n && mv n ssl.crt"),
+        (
+            "combined",
+            "openssl pkcs8 -topk8 -passout pass:x -in ssl.key -out k && cat ssl.crt k > all.pem && rm ssl.* k",
+        ),
         ("it's a pfx", "openssl pkcs12 -export -passout pass:x -inkey ssl.key -in ssl.crt -out site.pfx && rm ssl.*"),
     ];
     for (name, command) in spoil {
@@ -314,6 +318,7 @@ async fn the_commands_in_the_messages_mend_what_they_name() {
         let remedy = &message[message.find("openssl").unwrap_or_else(|| panic!("{name}: {message}"))..];
         let remedy = match name {
             "pkcs8" | "legacy" | "pkcs12-key" | "pkcs12" | "it's a pfx" => remedy.replace("-in", "-passin pass:x -in"),
+            "combined" => remedy.replace("pkey -in", "pkey -passin pass:x -in"),
             _ => remedy.to_owned(),
         };
         shell(&folder, &remedy);

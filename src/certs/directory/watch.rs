@@ -114,8 +114,10 @@ impl Watch {
         watch.rescan(true);
         let status = lock(&watch.ledger).status();
         let served = status.iter().filter(|status| status.served.is_some()).count();
-        let (refused, milliseconds) = (status.len() - served, began.elapsed().as_millis());
-        tracing::info!(served, refused, milliseconds, "certificate folders loaded");
+        if !watch.roots.is_empty() {
+            let (refused, seconds) = (status.len() - served, began.elapsed().as_secs_f64());
+            tracing::info!(served, refused, seconds, "certificate folders loaded");
+        }
         watch
     }
 
@@ -213,6 +215,13 @@ impl Watch {
                 self.again.push((Instant::now() + SECOND_LOOK, path));
             }
             Touch::Path(path) => {
+                // A PKCS#12 file that was converted is no certificate any more.
+                if path.extension().is_some_and(|extension| extension == "pem") {
+                    for original in ["p12", "pfx"].map(|extension| path.with_extension(extension)) {
+                        let known = lock(&self.ledger).below(&original);
+                        known.iter().for_each(|entry| self.read(entry));
+                    }
+                }
                 let below = lock(&self.ledger).below(&path);
                 below.iter().for_each(|entry| self.read(entry));
                 if below.is_empty() {

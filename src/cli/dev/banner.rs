@@ -44,28 +44,25 @@ impl Banner<'_> {
             };
             let _ = writeln!(out, "  {} {} {app}", styled(Style::Green, &self.url(route)), styled(Style::Dim, "→"));
             if matches!(route.hosts.first(), Some(RouteHost::Any)) {
-                let _ = writeln!(
-                    out,
-                    "  {}",
-                    styled(Style::Dim, &format!("and any name: https://NAME.localhost:{}/", self.https_port))
-                );
+                let any = match route.https {
+                    HttpsPolicy::Off => format!("and any name: http://NAME.localhost:{}/", self.http_port),
+                    HttpsPolicy::Redirect | HttpsPolicy::Both => {
+                        format!("and any name: https://NAME.localhost:{}/", self.https_port)
+                    }
+                };
+                let _ = writeln!(out, "  {}", styled(Style::Dim, &any));
             }
         }
         let _ = writeln!(out, "  {}\n", styled(Style::Dim, &self.plain()));
 
         let ca = quoted(&self.ca.display().to_string());
         let _ = writeln!(out, "  Try it:");
-        let _ = writeln!(out, "    curl --cacert {ca} {}\n", self.example());
-        let made = if self.ca_is_new { ", made just now and yours alone" } else { "" };
-        let _ = writeln!(out, "  Trust it, so that browsers do not warn (the CA is on this machine only{made}):");
-        for (system, line) in trust_lines(&ca) {
-            let _ = writeln!(out, "    {}{line}", styled(Style::Dim, &format!("{system:<21}")));
+        if self.routes.iter().all(|route| route.https == HttpsPolicy::Off) {
+            let _ = writeln!(out, "    curl {}\n", self.example());
+        } else {
+            let _ = writeln!(out, "    curl --cacert {ca} {}\n", self.example());
+            self.trust(&mut out, &ca);
         }
-        let _ = writeln!(
-            out,
-            "    {}settings, certificates, authorities, import {ca}\n",
-            styled(Style::Dim, &format!("{:<21}", "Firefox"))
-        );
         let _ = writeln!(out, "  {}", styled(Style::Dim, "Requests are shown below; Ctrl-C stops."));
         for host in self.strangers() {
             let _ = writeln!(
@@ -76,6 +73,20 @@ impl Banner<'_> {
         }
         out.push('\n');
         out
+    }
+
+    /// How clients come to trust the CA.
+    fn trust(&self, out: &mut String, ca: &str) {
+        let made = if self.ca_is_new { ", made just now and yours alone" } else { "" };
+        let _ = writeln!(out, "  Trust it, so that browsers do not warn (the CA is on this machine only{made}):");
+        for (system, line) in trust_lines(ca) {
+            let _ = writeln!(out, "    {}{line}", styled(Style::Dim, &format!("{system:<21}")));
+        }
+        let _ = writeln!(
+            out,
+            "    {}settings, certificates, authorities, import {ca}\n",
+            styled(Style::Dim, &format!("{:<21}", "Firefox"))
+        );
     }
 
     /// A URL that a browser can open.
@@ -183,6 +194,14 @@ mod tests {
         let line = "    curl --cacert /home/ann/.local/share/doorward/ca.crt https://app.localhost:8443/\n";
         assert!(text.contains(line), "{text}");
         assert!(text.contains("update-ca-certificates") && text.contains("http://localhost:8080/ redirects"), "{text}");
+    }
+
+    #[test]
+    fn without_tls_nothing_speaks_of_it() {
+        let routes = routes(&["*=3000"], HttpsPolicy::Off);
+        let text = banner(&routes, false).render();
+        assert!(text.contains("    curl http://app.localhost:8080/\n") && !text.contains("https://"), "{text}");
+        assert!(!text.contains("Trust it") && text.contains("Requests are shown below"), "{text}");
     }
 
     #[test]

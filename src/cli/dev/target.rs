@@ -54,7 +54,7 @@ impl FromStr for Target {
     }
 }
 
-/// A port alone means `localhost`, not 127.0.0.1: many development servers listen on [::1] only, and of a name's
+/// A port alone means `localhost`, not 127.0.0.1: many development servers listen on `::1` only, and of a name's
 /// addresses doorward takes the one that answers.
 fn read_app(text: &str) -> Result<BackendAddress, TargetError> {
     let error = |reason: String| TargetError::App { text: text.to_owned(), reason };

@@ -26,6 +26,8 @@ pub(super) struct Outlet {
     pub(super) bytes: u64,
     /// Bytes that the client took; whoever keeps a deadline sees by it that there is progress.
     pub(super) progress: u64,
+    /// Whether the client takes nothing at the moment, though there is something for it.
+    pub(super) is_blocked: bool,
 }
 
 /// How the body is framed for the client.
@@ -59,7 +61,7 @@ pub(super) enum RelayError {
 
 impl Outlet {
     pub(super) fn new(kind: Kind) -> Self {
-        Self { kind, done: kind == Kind::None, failed: None, bytes: 0, progress: 0 }
+        Self { kind, done: kind == Kind::None, failed: None, bytes: 0, progress: 0, is_blocked: false }
     }
 
     /// How an answer framed so by the app is framed for a client.
@@ -86,15 +88,19 @@ impl Outlet {
         loop {
             self.gather(exchange, wire, cx);
             let Wire { outbox, io, .. } = &mut *wire.borrow_mut();
-            if outbox.is_empty() {
+            let all_given = outbox.is_empty();
+            // Also where all was given: TLS keeps what the socket did not take, and only a flush sends it.
+            let sent = outbox.poll_send(io, cx, &mut self.progress);
+            self.is_blocked = sent.is_pending();
+            if ready!(sent).is_err() {
+                return Poll::Ready(Err(RelayError::ClientGone));
+            }
+            if all_given {
                 return match self.failed.take() {
                     Some(error) => Poll::Ready(Err(error)),
                     None if self.done => Poll::Ready(Ok(())),
                     None => Poll::Pending,
                 };
-            }
-            if ready!(outbox.poll_send(io, cx, &mut self.progress)).is_err() {
-                return Poll::Ready(Err(RelayError::ClientGone));
             }
         }
     }
@@ -155,4 +161,84 @@ fn trailer_fields(map: &HeaderMap) -> Fields {
         }
     }
     fields
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::pin::Pin;
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    use http::Method;
+    use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+    use super::super::wire::RequestBody;
+    use super::*;
+    use crate::backend::{BackendAddress, BackendLimits, Pools};
+    use crate::http1::ResponseHead;
+
+    /// As TLS over a full socket: takes what is written, and keeps it until it can be flushed.
+    #[derive(Default)]
+    struct Keeping {
+        kept: usize,
+        flushes: bool,
+    }
+
+    impl AsyncWrite for Keeping {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            self.kept += buf.len();
+            Poll::Ready(Ok(buf.len()))
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if self.flushes { Poll::Ready(Ok(())) } else { Poll::Pending }
+        }
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncRead for Keeping {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl Transport for Keeping {
+        fn reset_on_drop(&mut self) {}
+    }
+
+    async fn an_answer_is_sent_once_it_is_flushed() -> io::Result<()> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let keep_alive = Duration::from_secs(60);
+        let pools = Pools::spawn(BackendLimits { header_bytes: 4096, idle_connections: 1, keep_alive });
+        let address = BackendAddress::Socket(listener.local_addr()?);
+        let connection = pools.connect(&address).await.map_err(io::Error::other)?;
+        let (mut backend, _) = listener.accept().await?;
+        backend.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await?;
+        let wire = Rc::new(RefCell::new(Wire::new(Keeping::default())));
+        let body = RequestBody { wire: Rc::clone(&wire) };
+        let mut exchange = Exchange::new(connection, Rc::clone(&pools), Method::GET, body, Framing::None);
+        let mut head = ResponseHead::default();
+        std::future::poll_fn(|cx| exchange.poll_head(&mut head, cx)).await.map_err(io::Error::other)?;
+        let mut outlet = Outlet::new(Kind::Length);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        while wire.borrow().io.kept < 2 {
+            assert!(outlet.poll(&mut exchange, &wire, &mut cx).is_pending());
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..2 {
+            assert!(outlet.poll(&mut exchange, &wire, &mut cx).is_pending(), "the end is kept back");
+            assert!(outlet.is_blocked);
+        }
+        wire.borrow_mut().io.flushes = true;
+        assert!(matches!(outlet.poll(&mut exchange, &wire, &mut cx), Poll::Ready(Ok(()))));
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_tls_keeps_is_not_sent() {
+        let test = an_answer_is_sent_once_it_is_flushed();
+        tokio::task::LocalSet::new().run_until(test).await.expect("a backend");
+    }
 }

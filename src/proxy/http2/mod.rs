@@ -1,14 +1,17 @@
 //! The HTTP/2 door: a task for the connection, and one for each stream.
 
 mod body;
+mod head;
 mod outlet;
 mod stream;
+mod upgrade;
 
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::{Builder, Connection};
@@ -17,6 +20,7 @@ use self::stream::stream;
 use super::client::Client;
 use super::lazy::{Flusher, Lazy, lazy};
 use super::{Proxy, Settings};
+use crate::config::Limits;
 use crate::drain::Watch;
 use crate::net::{Deadline, Transport};
 
@@ -24,6 +28,8 @@ use crate::net::{Deadline, Transport};
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// And on all streams of a connection together.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// How long a client may take to end its side of a connection or stream that we have ended.
+const LINGER: Duration = Duration::from_secs(2);
 /// What is kept for a client that does not take it, per stream.
 const SEND_BUFFER: usize = 64 * 1024;
 /// Streams that we reset for the client's faults before it is sent away (CVE-2025-8671, "MadeYouReset").
@@ -39,6 +45,9 @@ pub(super) async fn serve<IO: Transport + 'static>(proxy: &Rc<Proxy>, client: Rc
     let Some(Ok(connection)) = deadline.bound(flushing(&flusher, handshake)).await else { return };
     let drained = std::pin::pin!(drain.signaled());
     run(proxy, &client, connection, &flusher, &deadline, drained).await;
+    deadline.set(LINGER);
+    // Nothing is left to be done about a client that does not end its side.
+    let _ended = deadline.bound(poll_fn(|cx| flusher.poll_finish(cx))).await;
 }
 
 fn builder(settings: &Settings) -> Builder {
@@ -47,13 +56,20 @@ fn builder(settings: &Settings) -> Builder {
     builder
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .enable_connect_protocol()
         .max_concurrent_streams(limits.h2_streams)
-        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(header_list_size(limits)).unwrap_or(u32::MAX))
         .max_send_buffer_size(SEND_BUFFER)
         .max_concurrent_reset_streams(limits.h2_resets)
         .max_pending_accept_reset_streams(limits.h2_resets)
         .max_local_error_reset_streams(Some(LOCAL_RESETS));
     builder
+}
+
+/// What the h2 crate lets through: it counts 32 bytes more a field (RFC 9113 §6.5.2), and answers what is larger
+/// with a bare 431. The limits themselves are checked behind it, where the answer has a page and the log a line.
+fn header_list_size(limits: &Limits) -> usize {
+    limits.header_bytes.saturating_mul(2).saturating_add(limits.header_count.saturating_mul(32))
 }
 
 /// Drives `future` and flushes what it wrote whenever it waits.
@@ -77,7 +93,7 @@ async fn run<IO: Transport + 'static>(
     mut drained: Pin<&mut impl Future>,
 ) {
     let open = Rc::new(Cell::new(0_usize));
-    let mut was_open = usize::MAX;
+    let mut seen = None;
     let mut leaving = false;
     poll_fn(|cx| {
         if !leaving && drained.as_mut().poll(cx).is_ready() {
@@ -107,12 +123,17 @@ async fn run<IO: Transport + 'static>(
             return Poll::Ready(());
         }
         let timeouts = &proxy.settings().timeouts;
-        if was_open != open.get() || flushed.is_pending() {
-            was_open = open.get();
-            match (flushed.is_pending(), was_open) {
-                (true, _) => deadline.set(timeouts.write),
-                (false, 0) => deadline.set(timeouts.keep_alive),
-                (false, _) => deadline.clear(),
+        let now = match (flushed.is_pending(), open.get()) {
+            (true, _) => Waiting::Write { taken: flusher.taken() },
+            (false, 0) => Waiting::Request,
+            (false, _) => Waiting::Streams,
+        };
+        if seen != Some(now) {
+            seen = Some(now);
+            match now {
+                Waiting::Write { .. } => deadline.set(timeouts.write),
+                Waiting::Request => deadline.set(timeouts.keep_alive),
+                Waiting::Streams => deadline.clear(),
             }
         }
         if deadline.poll_passed(cx).is_ready() {
@@ -130,7 +151,18 @@ async fn run<IO: Transport + 'static>(
     .await;
 }
 
-/// Counts a stream while it is open.
+/// What a connection waits for: each has a deadline of its own, and none moves it but by going on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waiting {
+    /// The client takes nothing of what is there for it, since it took so many bytes.
+    Write { taken: u64 },
+    /// No stream is open.
+    Request,
+    /// Streams have deadlines of their own.
+    Streams,
+}
+
+/// Counts a stream while it is open. The h2 crate wakes the connection's task when the last handle to one is gone.
 struct Open(Rc<Cell<usize>>);
 
 impl Open {

@@ -1,6 +1,6 @@
 //! One stream: a request, and the head of its answer.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
@@ -8,18 +8,20 @@ use std::task::Poll;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, request};
+use http::{HeaderValue, Method};
 
 use super::super::Proxy;
 use super::super::access_log::Record;
 use super::super::client::Client;
 use super::super::failure::Failure;
 use super::super::forward::{Answer, Request, forward};
-use super::super::headers;
 use super::super::page::Page;
-use super::body::RequestBody;
+use super::LINGER;
+use super::body::{Incoming, RequestBody};
+use super::head::{http_head, is_extended_connect, read_head};
 use super::outlet::relay;
-use crate::http1::{Framing, HeadError, RequestHead, ResponseHead, request_framing};
+use super::upgrade::tunnel;
+use crate::http1::{Framing, RequestHead, ResponseHead};
 
 /// Serves one request.
 pub(super) async fn stream(
@@ -35,13 +37,16 @@ pub(super) async fn stream(
     let mut head = RequestHead::default();
     let mut response = ResponseHead::default();
     let respond = RefCell::new(respond);
-    let taken = Rc::new(Cell::new(0));
-    let result = match read_head(&parts, &recv, settings.limits.header_count, &mut head) {
+    let extended = is_extended_connect(&parts);
+    let framing = read_head(&parts, &recv, &settings.limits, &mut head);
+    let incoming = Rc::new(Incoming::new(recv));
+    let result = match framing {
         Err(failure) => Err(failure),
         Ok(framing) => {
             let most = settings.limits.request_body_bytes.unwrap_or(u64::MAX);
-            let body = RequestBody { recv, taken: Rc::clone(&taken), most, over: framing == Framing::None };
-            let request = Request { head: &head, body, framing, client, deadline: &deadline, extended: None };
+            let body = RequestBody { incoming: Rc::clone(&incoming), most, over: framing == Framing::None };
+            let extended = extended.then_some(&b"websocket"[..]);
+            let request = Request { head: &head, body, framing, client, deadline: &deadline, extended };
             let interim = |interim: &ResponseHead| {
                 // Where it can't be sent, neither can the final one, which tells.
                 let _ = respond.borrow_mut().send_informational(http_head(interim, Framing::None));
@@ -52,62 +57,28 @@ pub(super) async fn stream(
     };
     let respond = respond.into_inner();
     match result {
+        // Over HTTP/2 a 2xx opens the tunnel (RFC 8441 §5), but the app did not agree to one.
+        Ok(Answer::Forwarded(_)) if extended && (200..300).contains(&response.status) => {
+            fail(respond, &head, Failure::not_switching("an answer of its own in place of 101"), &mut record);
+        }
         Ok(Answer::Forwarded(exchange)) => {
             relay(&settings, respond, &response, exchange, &deadline, &mut record).await;
         }
-        // Only an HTTP/1.1 client can have asked for a change of protocol.
-        Ok(Answer::Tunnel(_)) => fail(respond, &head, Failure::not_switching("101 over HTTP/2"), &mut record),
+        Ok(Answer::Tunnel(connection)) => {
+            record.bytes_in = incoming.taken.get();
+            // The body is gone by now, and what follows an extended CONNECT was never its.
+            if let Some(recv) = incoming.into_recv() {
+                tunnel(proxy, respond, recv, &response, connection, &deadline, &mut record).await;
+            }
+            return record.end(proxy, client, &head, "HTTP/2");
+        }
         Ok(Answer::Page(page)) => send_page(respond, &head, page, &mut record),
         Err(failure) => fail(respond, &head, failure, &mut record),
     }
-    record.bytes_in = taken.get();
+    record.bytes_in = incoming.taken.get();
     record.end(proxy, client, &head, "HTTP/2");
-}
-
-/// Puts a stream's head in the form that all doors share (RFC 9113 §8.2, §8.3).
-fn read_head(
-    parts: &request::Parts,
-    recv: &RecvStream,
-    most: usize,
-    head: &mut RequestHead,
-) -> Result<Framing, Failure> {
-    if parts.headers.len() > most {
-        return Err(HeadError::TooManyFields.into());
-    }
-    let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    head.begin(parts.method.clone(), target.as_bytes());
-    let authority = parts.uri.authority().map(http::uri::Authority::as_str);
-    if let Some(authority) = authority {
-        head.fields.push(b"host", authority.as_bytes());
-    }
-    let mut cookies = Vec::new();
-    for (name, value) in &parts.headers {
-        match name.as_str() {
-            "host" => match authority {
-                None => head.fields.push(b"host", value.as_bytes()),
-                Some(authority) if authority.as_bytes().eq_ignore_ascii_case(value.as_bytes()) => {}
-                Some(_) => return Err(Failure::bad_request("the Host and the :authority name different hosts")),
-            },
-            // A client may split cookies over fields; HTTP/1.1 knows one (RFC 9113 §8.2.3).
-            "cookie" => {
-                if !cookies.is_empty() {
-                    cookies.extend_from_slice(b"; ");
-                }
-                cookies.extend_from_slice(value.as_bytes());
-            }
-            "connection" | "transfer-encoding" | "upgrade" | "keep-alive" | "proxy-connection" => {
-                return Err(Failure::bad_request("a field that belongs to HTTP/1.1 connections came over HTTP/2"));
-            }
-            name => head.fields.push(name.as_bytes(), value.as_bytes()),
-        }
-    }
-    if !cookies.is_empty() {
-        head.fields.push(b"cookie", &cookies);
-    }
-    match request_framing(head)? {
-        Framing::None if !recv.is_end_stream() => Ok(Framing::Chunked),
-        framing => Ok(framing),
-    }
+    deadline.set(LINGER);
+    incoming.linger(&deadline).await;
 }
 
 /// Waits for `future`; none: the client reset the stream.
@@ -145,20 +116,4 @@ fn send_page(mut respond: SendResponse<Bytes>, head: &RequestHead, page: Page, r
         // The stream may be gone by now, and then nobody waits for it.
         let _ = send.send_data(Bytes::from(page.body), true);
     }
-}
-
-pub(super) fn http_head(head: &ResponseHead, framing: Framing) -> Response<()> {
-    let mut response = Response::new(());
-    *response.status_mut() = StatusCode::from_u16(head.status).unwrap_or(StatusCode::BAD_GATEWAY);
-    let map = response.headers_mut();
-    map.reserve(head.fields.len());
-    headers::answer_fields(head, |name, value| {
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
-            map.append(name, value);
-        }
-    });
-    if let Framing::Length(length) = framing {
-        map.insert(http::header::CONTENT_LENGTH, length.into());
-    }
-    response
 }

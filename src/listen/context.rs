@@ -1,0 +1,62 @@
+//! What everything on one worker shares, and what all workers are given.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use prometheus::IntCounter;
+use tokio::time::Instant;
+
+use super::Permits;
+use super::metrics::ListenMetrics;
+use crate::certs::Challenges;
+use crate::drain::{self, Drain};
+use crate::proxy::{AccessLog, Proxy, ProxyMetrics, Settings};
+
+/// How often the same complaint is logged.
+const COMPLAINT: Duration = Duration::from_secs(5);
+
+/// What all workers are given.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// What a reload publishes.
+    pub settings: Arc<ArcSwap<Settings>>,
+    /// What HTTP-01 is answered with.
+    pub challenges: Arc<Challenges>,
+    /// Where requests are logged.
+    pub access: AccessLog,
+    /// What all workers together may have under way.
+    pub permits: Permits,
+    /// Counts workers that had to be started again.
+    pub restarts: IntCounter,
+}
+
+/// What everything on one worker shares.
+pub(super) struct Context {
+    pub(super) shared: Shared,
+    pub(super) proxy: Rc<Proxy>,
+    pub(super) metrics: ListenMetrics,
+    pub(super) drain: Drain,
+    complained: Cell<Option<Instant>>,
+}
+
+impl Context {
+    pub(super) fn new(shared: Shared, metrics: ListenMetrics, proxy: ProxyMetrics) -> Self {
+        let proxy =
+            Proxy::spawn(Arc::clone(&shared.settings), Arc::clone(&shared.challenges), proxy, shared.access.clone());
+        let (drain, _) = drain::channel();
+        Self { shared, proxy, metrics, drain, complained: Cell::new(None) }
+    }
+
+    /// Whether a complaint that comes again and again is to be logged once more.
+    pub(super) fn may_complain(&self) -> bool {
+        let now = Instant::now();
+        let due = self.complained.get().is_none_or(|last| now - last >= COMPLAINT);
+        if due {
+            self.complained.set(Some(now));
+        }
+        due
+    }
+}
