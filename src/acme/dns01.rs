@@ -1,5 +1,6 @@
 //! DNS-01 (RFC 8555 §8.4): the answer is a TXT record at `_acme-challenge`. The only way for wildcards.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,11 +14,12 @@ use crate::config::CertificateId;
 use crate::dns::{Presented, Solvers, TxtRecord};
 use crate::names::HostPattern;
 
-/// Solves DNS-01 for one attempt at one certificate.
+/// Solves DNS-01, for several certificates at once too.
 #[derive(Debug)]
 pub struct Dns01 {
     solvers: Arc<Solvers>,
-    presented: tokio::sync::Mutex<Vec<Presented>>,
+    /// What was written and is not known to be seen yet.
+    presented: tokio::sync::Mutex<HashMap<CertificateId, Vec<Presented>>>,
 }
 
 impl Dns01 {
@@ -43,13 +45,14 @@ impl Solver for Dns01 {
         let record = TxtRecord { name, value: answer(challenge.key_authorization) };
         let lock = lock_name(challenge.certificate);
         let presented = self.solvers.present(solver, record, challenge.token, &lock).await?;
-        self.presented.lock().await.push(presented);
+        self.presented.lock().await.entry(challenge.certificate.clone()).or_default().push(presented);
         Ok(())
     }
 
-    async fn settle(&self, _: &CertificateId) -> Result<(), AcmeError> {
+    async fn settle(&self, certificate: &CertificateId) -> Result<(), AcmeError> {
         let mut waits = JoinSet::new();
-        for presented in std::mem::take(&mut *self.presented.lock().await) {
+        let presented = self.presented.lock().await.remove(certificate).unwrap_or_default();
+        for presented in presented {
             let solvers = Arc::clone(&self.solvers);
             waits.spawn(async move { solvers.wait_for(&presented).await });
         }
@@ -66,6 +69,7 @@ impl Solver for Dns01 {
     }
 
     async fn finish(&self, certificate: &CertificateId) {
+        self.presented.lock().await.remove(certificate);
         self.solvers.withdraw_all(&lock_name(certificate)).await;
     }
 }

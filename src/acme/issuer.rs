@@ -8,18 +8,18 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use instant_acme::{
-    AuthorizationStatus, CertificateIdentifier, ChallengeStatus, ChallengeType, Identifier, NewOrder, Order,
-    OrderStatus,
+    AuthorizationStatus, CertificateIdentifier, ChallengeStatus, ChallengeType, NewOrder, Order, OrderStatus,
 };
-use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+use rcgen::KeyPair;
 
 use super::certificate::{self, Meta};
 use super::clock::unix;
 use super::record::Record;
+use super::request::{identifier, new_key, signing_request};
 use super::session::{self, Session, ask};
 use super::solver::{self, Challenge, Solver};
 use super::{AcmeError, Clock, account};
-use crate::config::{self, CertificateId, KeyType};
+use crate::config::{self, CertificateId};
 use crate::names::HostPattern;
 use crate::storage::{Storage, keys};
 
@@ -393,28 +393,4 @@ async fn fetch_authorizations(session: &Session, order: &mut Order) -> Result<()
         }
         Ok(())
     })
-}
-
-fn identifier(name: &HostPattern) -> Identifier {
-    match name.base().ip() {
-        Some(ip) => Identifier::Ip(ip),
-        None => Identifier::Dns(name.to_string()),
-    }
-}
-
-fn signing_request(names: &[HostPattern], key: &KeyPair) -> Result<Vec<u8>, rcgen::Error> {
-    let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-    params.distinguished_name = DistinguishedName::new();
-    Ok(params.serialize_request(key)?.der().to_vec())
-}
-
-async fn new_key(kind: KeyType) -> Result<KeyPair, AcmeError> {
-    let algorithm = match kind {
-        KeyType::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
-        KeyType::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
-        KeyType::Rsa2048 => &rcgen::PKCS_RSA_SHA256,
-    };
-    // An RSA key takes a good part of a second.
-    let made = tokio::task::spawn_blocking(move || KeyPair::generate_for(algorithm)).await;
-    Ok(made.map_err(|e| AcmeError::Protocol(e.to_string()))??)
 }

@@ -14,6 +14,7 @@ use super::certificate::Issued;
 use super::clock::unix;
 use super::issuer::Issuer;
 use super::plan::{self, Plan, Step};
+use super::wanted::{Wanted, by_id};
 use super::{AcmeError, Clock, Dns01, Http01, Pace, Solver, State, Status, lock_name};
 use crate::certs::{Challenges, LocalIssuer, Table};
 use crate::config::{self, CertificateId};
@@ -28,26 +29,6 @@ const ORDERS: usize = 8;
 const LOOKS: usize = 16;
 /// Questions for a renewal window at once: apart from the orders, which must never wait for them.
 const ASKS: usize = 4;
-
-/// A certificate that a route wants from ACME.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// What it is called in storage and in the table; [`super::certificate_id`] makes one.
-    pub id: CertificateId,
-    /// Its names: at least one. Wildcards need a solver of DNS-01 for their zone.
-    pub names: Vec<HostPattern>,
-    /// Whether one of the local CA is served until the first one is there.
-    pub self_signed_meanwhile: bool,
-}
-
-impl Wanted {
-    /// Its names sorted, so that another order in the config is no change.
-    fn in_order(mut self) -> Self {
-        self.names.sort();
-        self.names.dedup();
-        self
-    }
-}
 
 /// What the manager works with.
 #[derive(Clone, Debug)]
@@ -389,14 +370,4 @@ impl Tended {
     fn status(&self) -> MutexGuard<'_, Status> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Routes for the same names share a certificate, and what one of them allows is allowed.
-fn by_id(wanted: Vec<Wanted>) -> BTreeMap<CertificateId, Wanted> {
-    let mut all: BTreeMap<CertificateId, Wanted> = BTreeMap::new();
-    for one in wanted.into_iter().map(Wanted::in_order) {
-        let self_signed_meanwhile = one.self_signed_meanwhile;
-        all.entry(one.id.clone()).or_insert(one).self_signed_meanwhile |= self_signed_meanwhile;
-    }
-    all
 }

@@ -17,9 +17,11 @@ mod manager;
 mod plan;
 mod record;
 mod renewal;
+mod request;
 mod session;
 mod solver;
 mod status;
+mod wanted;
 
 pub use account::account_uri;
 pub use backoff::Pace;
@@ -27,10 +29,11 @@ pub use clock::{Clock, ClockHand};
 pub use dns01::Dns01;
 pub use error::AcmeError;
 pub use http01::Http01;
-pub use manager::{Manager, Services, Wanted};
+pub use manager::{Manager, Services};
 pub use renewal::{Validity, Window};
 pub use solver::{Challenge, Solver, lock_name};
 pub use status::{State, Status};
+pub use wanted::Wanted;
 
 use crate::config::CertificateId;
 use crate::names::HostPattern;

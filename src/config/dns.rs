@@ -84,7 +84,8 @@ impl DnsSolver {
         let touched = |group: &&&[&str]| group.iter().any(|name| settings.contains_key(*name));
         let whole = |group: &&[&str]| group.iter().all(|name| settings.contains_key(*name));
         let groups: Vec<_> = provider.either.iter().filter(touched).collect();
-        if !provider.either.is_empty() && !(groups.len() == 1 && groups.iter().all(|group| whole(group))) {
+        let one = groups.len() == 1 && groups.iter().all(|group| whole(group));
+        if !one && !provider.either.is_empty() {
             let ways: Vec<_> = provider.either.iter().map(|group| group.join(" and ")).collect();
             let message = format!("{} needs either {}", provider.name, ways.join(", or "));
             return Err(wrong(None, message, "give one of these, whole, and not the other".to_owned()));

@@ -86,6 +86,7 @@ fn missing(sightings: &[Sighting]) -> Vec<String> {
     let host = |sighting: &Sighting| sighting.server.split(' ').next().unwrap_or_default().to_owned();
     let elsewhere = |lost: &Sighting| sightings.iter().any(|other| other.seen && host(other) == host(lost));
     let unreachable = |lost: &Sighting| lost.server.contains('[') && lost.instead.contains("cannot be asked");
-    let lost = sightings.iter().filter(|s| !s.seen && !(unreachable(s) && elsewhere(s)));
+    let passed = |sighting: &Sighting| sighting.seen || (unreachable(sighting) && elsewhere(sighting));
+    let lost = sightings.iter().filter(|sighting| !passed(sighting));
     lost.map(|s| format!("{} {}", s.server, s.instead)).collect()
 }

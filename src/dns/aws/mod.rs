@@ -28,7 +28,9 @@ const TRIES: u32 = 6;
 
 /// The environment variables, or what a test has in their place.
 #[derive(Clone)]
-pub struct Environment(Arc<dyn Fn(&str) -> Option<String> + Send + Sync>);
+pub struct Environment(Arc<LookUp>);
+
+type LookUp = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 /// What a solver says of AWS; all of it may be left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
