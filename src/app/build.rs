@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use prometheus::{IntCounter, IntCounterVec, Opts};
+use prometheus::IntCounter;
 
-use super::reload::{Fixed, Tried};
+use super::reload::{Fixed, Reloads, Tried};
 use super::{App, Options, StartError, State, certificates, expiry, logs};
 use crate::admin::command;
 use crate::admin::observe::{self, Readiness};
@@ -38,9 +38,7 @@ pub(super) fn start(config: Config, options: Options) -> Result<App, StartError>
         sockets.push(net::bind_tcp(listener.address, config.workers)?);
     }
     let metrics_socket = match &config.metrics {
-        Some(MetricsListener { address }) => {
-            Some((*address, observe::bind(*address).map_err(|e| StartError::Metrics(*address, e))?))
-        }
+        Some(MetricsListener { address }) => Some((*address, observe::bind(*address).map_err(StartError::Metrics)?)),
         None => None,
     };
     let admin_socket = match &options.config_file {
@@ -57,10 +55,9 @@ pub(super) fn start(config: Config, options: Options) -> Result<App, StartError>
     registry.register(Box::new(expiry::Expiry::new(Arc::clone(&options.table))?))?;
     let dropped = IntCounter::new("doorward_access_log_dropped_total", "Access log lines that were not written.")?;
     let restarts = IntCounter::new("doorward_worker_restarts_total", "Workers that panicked and were started again.")?;
-    let reloads = IntCounterVec::new(Opts::new("doorward_reloads_total", "Reloads, by outcome."), &["outcome"])?;
+    let reloads = Reloads::new(&registry)?;
     registry.register(Box::new(dropped.clone()))?;
     registry.register(Box::new(restarts.clone()))?;
-    registry.register(Box::new(reloads.clone()))?;
     let (access, sink) = AccessLog::new(options.readable_log, dropped);
     let logs = logs::Writer::start(sink)?;
 

@@ -18,7 +18,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use prometheus::IntCounterVec;
 use tokio::runtime::Runtime;
 
 use crate::admin::api::BindError as AdminError;
@@ -77,7 +76,7 @@ struct State {
     workers: Vec<Worker>,
     certificates: certificates::Sources,
     readiness: Readiness,
-    reloads: IntCounterVec,
+    reloads: reload::Reloads,
     last_reload: Option<ReloadView>,
     tried: reload::Tried,
     fixed: reload::Fixed,
@@ -92,8 +91,8 @@ pub enum StartError {
     #[error(transparent)]
     Bind(#[from] BindError),
     /// The address for metrics cannot be listened on.
-    #[error("cannot listen on {0} for metrics: {1}; choose another `address` in [metrics]")]
-    Metrics(SocketAddr, std::io::Error),
+    #[error("{0}")]
+    Metrics(std::io::Error),
     /// The admin socket cannot be made.
     #[error(transparent)]
     Admin(#[from] AdminError),

@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::State;
 use crate::acme;
 use crate::admin::view::{AcmeState, AcmeView, CertificateState, CertificateView, ListenerView, StatusView};
+use crate::certs::directory::ForceError;
 use crate::certs::{Certificate, Warning, directory, unix_now};
 use crate::config::CertificateId;
 
@@ -31,13 +32,18 @@ pub(super) fn view(state: &State) -> StatusView {
 }
 
 impl State {
-    /// Serves the certificate that is held back under `id`, whatever speaks against it.
+    /// Serves the certificate that is held back under `id`, whatever speaks against it; orders it now, where it is
+    /// one of ACME's.
     pub(super) fn force(&self, id: &str) -> Result<(), String> {
-        let forced = self.certificates.directory().force(&CertificateId::new(id));
-        if forced.is_ok() {
-            tracing::warn!(id, "certificate taken by force, as an operator asked");
+        let id = CertificateId::new(id);
+        match self.certificates.directory().force(&id) {
+            Ok(()) => tracing::warn!(%id, "certificate taken by force, as an operator asked"),
+            Err(ForceError::Unknown(_)) if self.certificates.order_now(&id) => {
+                tracing::info!(%id, "certificate ordered now, as an operator asked");
+            }
+            Err(error) => return Err(error.to_string()),
         }
-        forced.map_err(|error| error.to_string())
+        Ok(())
     }
 }
 
