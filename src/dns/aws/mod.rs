@@ -1,7 +1,7 @@
 //! What of AWS doorward needs: signed requests, and whose name to sign them with.
 //!
 //! The official SDK would double the build; requests are signed by its signing crate over our HTTPS client, and
-//! the credential chain is followed here ([`chain`]).
+//! the credential chain is followed in `chain`.
 
 mod chain;
 mod metadata;
@@ -18,7 +18,7 @@ use http::{Method, Request, Response};
 use super::DnsError;
 use crate::net::{ClientTimeouts, HttpsClient, HttpsClientError, Roots};
 
-pub use sign::{Credentials, sign};
+pub use sign::{Credentials, SigningError, sign};
 pub use sts::Identity;
 
 /// How long before their end credentials are renewed.
