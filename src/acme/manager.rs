@@ -1,12 +1,11 @@
 //! [`Manager`]: a task for each certificate that is wanted, so that one's failure never holds up another.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use prometheus::{IntCounterVec, Opts, Registry};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 
 use super::backoff::Failure;
@@ -14,6 +13,7 @@ use super::certificate::Issued;
 use super::clock::unix;
 use super::issuer::Issuer;
 use super::plan::{self, Plan, Step};
+use super::tended::Tended;
 use super::wanted::{Wanted, by_id};
 use super::{AcmeError, Clock, Dns01, Http01, Pace, Solver, State, Status, lock_name};
 use crate::certs::{Challenges, LocalIssuer, Table};
@@ -60,14 +60,6 @@ pub struct Manager {
 struct Entry {
     certificate: Arc<Tended>,
     task: AbortHandle,
-}
-
-/// One wanted certificate.
-struct Tended {
-    wanted: Wanted,
-    forced: AtomicBool,
-    poke: Notify,
-    status: Mutex<Status>,
 }
 
 struct Shared {
@@ -138,25 +130,12 @@ impl Manager {
     pub fn renew(&self, id: &CertificateId) -> bool {
         let entries = self.entries();
         let Some(entry) = entries.get(id) else { return false };
-        entry.certificate.forced.store(true, Ordering::Release);
-        entry.certificate.poke.notify_one();
+        entry.certificate.force();
         true
     }
 
     fn start(&self, wanted: Wanted) -> Entry {
-        let status = Mutex::new(Status {
-            id: wanted.id.to_string(),
-            names: wanted.names.iter().map(ToString::to_string).collect(),
-            issuer: None,
-            state: State::Starting,
-            not_after: None,
-            renew_at: None,
-            failures: 0,
-            last_error: None,
-            last_failure: None,
-            next_attempt: None,
-        });
-        let certificate = Arc::new(Tended { wanted, forced: AtomicBool::new(false), poke: Notify::new(), status });
+        let certificate = Arc::new(Tended::new(wanted));
         let (shared, tended, acme, mut drain) =
             (Arc::clone(&self.shared), Arc::clone(&certificate), self.acme.subscribe(), self.drain.clone());
         let task = tokio::spawn(async move {
@@ -208,7 +187,7 @@ async fn tend(shared: &Shared, tended: &Tended, mut acme: watch::Receiver<Option
     loop {
         zones.mark_unchanged();
         let current = acme.borrow_and_update().clone();
-        let forced = tended.forced.swap(false, Ordering::AcqRel);
+        let forced = tended.take_force();
         let plan = shared.look(&current, tended, forced).await;
         tended.show(&plan, plan.state);
         shared.meanwhile(tended, &plan).await;
@@ -224,11 +203,9 @@ async fn tend(shared: &Shared, tended: &Tended, mut acme: watch::Receiver<Option
         tokio::select! {
             () = sleep(&shared.services.clock, until) => {}
             () = shared.ask_ca(current.as_deref(), id, plan.ask_at) => {}
-            () = tended.poke.notified() => {}
+            () = tended.poked() => {}
             // What failed for want of a solver need not wait its turn.
-            Ok(()) = zones.changed(), if plan.state == State::Failing && tended.has_wildcard() => {
-                tended.forced.store(true, Ordering::Release);
-            }
+            Ok(()) = zones.changed(), if plan.state == State::Failing && tended.has_wildcard() => tended.force(),
             changed = acme.changed() => {
                 if changed.is_err() {
                     return;
@@ -367,31 +344,5 @@ impl Shared {
         {
             tracing::error!(certificate = %wanted.id, %error, "a self-signed certificate cannot be made");
         }
-    }
-}
-
-impl Tended {
-    fn has_wildcard(&self) -> bool {
-        self.wanted.names.iter().any(HostPattern::is_wildcard)
-    }
-
-    /// For a log line.
-    fn names(&self) -> String {
-        self.wanted.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-    }
-
-    fn show(&self, plan: &Plan, state: State) {
-        let mut status = self.status();
-        status.state = state;
-        status.not_after = plan.not_after;
-        status.renew_at = plan.renew_at;
-        status.failures = plan.failure.as_ref().map_or(0, |failure| failure.attempts);
-        status.last_error = plan.failure.as_ref().map(|failure| failure.error.clone());
-        status.last_failure = plan.failure.as_ref().map(|failure| failure.at);
-        status.next_attempt = plan.failure.as_ref().map(|failure| failure.next);
-    }
-
-    fn status(&self) -> MutexGuard<'_, Status> {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

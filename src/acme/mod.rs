@@ -21,6 +21,7 @@ mod request;
 mod session;
 mod solver;
 mod status;
+mod tended;
 mod wanted;
 
 pub use account::account_uri;
