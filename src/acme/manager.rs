@@ -16,9 +16,10 @@ use super::network::Network;
 use super::plan::Step;
 use super::tended::Tended;
 use super::tending::{Shared, tend};
-use super::{Clock, Http01, Pace, Solver, State, Status, TlsAlpn01};
+use super::{Clock, Dns01, Http01, Pace, Solver, State, Status, TlsAlpn01};
 use crate::certs::{Challenges, LocalIssuer, Table};
 use crate::config::{self, CertificateId};
+use crate::dns;
 use crate::drain::Watch;
 use crate::names::HostPattern;
 use crate::storage::Storage;
@@ -63,6 +64,8 @@ pub struct Services {
     pub table: Arc<Table>,
     /// What the data plane answers HTTP-01 from.
     pub challenges: Arc<Challenges>,
+    /// Who can change DNS zones.
+    pub dns: Arc<dns::Solvers>,
     /// Issues what is self-signed.
     pub local: Arc<LocalIssuer>,
     /// The time.
@@ -273,6 +276,7 @@ fn solvers(services: &Services) -> Vec<Arc<dyn Solver>> {
     vec![
         Arc::new(Http01::new(Arc::clone(&challenges), Arc::clone(&storage), clock())),
         Arc::new(TlsAlpn01::new(challenges, storage, clock())),
+        Arc::new(Dns01::new(Arc::clone(&services.dns))),
     ]
 }
 

@@ -13,6 +13,7 @@ use crate::certs::{Challenges, Directory, DirectoryHandle, LocalIssuer, OnDemand
 use crate::config::{
     CertificateChoice, CertificateId, Config, HttpsPolicy, Route, RouteHost, Storage as StorageConfig,
 };
+use crate::dns::{Resolver, Solvers};
 use crate::drain::Watch;
 use crate::names::{HostMap, HostPattern};
 use crate::storage::{FileStorage, MemoryStorage, Storage, StorageError};
@@ -24,6 +25,7 @@ pub(super) struct Sources {
     /// None once stopped.
     manager: Option<Arc<Manager>>,
     on_demand: Arc<OnDemandIssuer>,
+    dns: Arc<Solvers>,
     /// Whether what is written to the storage is still there after a restart.
     durable: bool,
 }
@@ -61,6 +63,13 @@ impl Sources {
             let (challenges, storage, drain) = (Arc::clone(&challenges), Arc::clone(&storage), drain.clone());
             async move { challenges.follow(&*storage, events, drain).await }
         });
+        let dns = Arc::new(Solvers::new(Arc::clone(&storage), Resolver::new(&config.resolvers)));
+        dns.configure(&config.dns, Resolver::new(&config.resolvers));
+        let dns_events = runtime.block_on(dns.load())?;
+        runtime.spawn({
+            let (dns, drain) = (Arc::clone(&dns), drain.clone());
+            async move { dns.follow(dns_events, drain).await }
+        });
         let own = || Arc::new(LocalIssuer::new(local_ca(config), Arc::clone(&table)));
         let local = options.local.clone().unwrap_or_else(own);
         runtime.spawn({
@@ -69,12 +78,13 @@ impl Sources {
         });
         let (clock, pace) = (Clock::system(), Pace::default());
         let on_storage = Arc::clone(&storage);
-        let services = Services { storage, table: Arc::clone(&table), challenges, local, clock, pace };
+        let services =
+            Services { storage, table: Arc::clone(&table), challenges, dns: Arc::clone(&dns), local, clock, pace };
         let manager = Arc::new(Manager::new(services, registry, drain.clone())?);
         let on_demand = OnDemandIssuer::new(&manager, Arc::clone(&table), on_storage);
         manager.update(config.acme.clone(), wanted(config), &self_signed(config));
         runtime.block_on(on_demand.update(config.on_demand.as_ref(), on_demand_hosts(config)))?;
-        Ok(Self { table, directory, manager: Some(manager), on_demand: Arc::new(on_demand), durable })
+        Ok(Self { table, directory, manager: Some(manager), on_demand: Arc::new(on_demand), dns, durable })
     }
 
     /// Whether a new config can be put in force.
@@ -86,6 +96,7 @@ impl Sources {
     pub(super) async fn update(&self, config: &Config) {
         self.directory.update(config.certificates.directories.clone()).await;
         self.table.set_pins(pins(config));
+        self.dns.configure(&config.dns, Resolver::new(&config.resolvers));
         let Some(manager) = &self.manager else { return };
         manager.update(config.acme.clone(), wanted(config), &self_signed(config));
         let hosts = on_demand_hosts(config);

@@ -7,6 +7,7 @@ mod certs;
 pub mod check;
 pub mod config_show;
 mod dev;
+mod dns;
 pub mod logging;
 mod output;
 mod reload;
@@ -37,6 +38,7 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::run(&args.config, args.json),
         Verb::Config(ConfigVerb::Show(args)) => config_show::run(&args.config),
         Verb::Certs(verb) => ExitCode::from(certs::run(&verb)),
+        Verb::Dns(verb) => ExitCode::from(dns::run(verb)),
         Verb::Reload(args) => ExitCode::from(reload::run(&args)),
         Verb::Status(args) => ExitCode::from(status::run(&args)),
         Verb::Version => {
@@ -65,6 +67,9 @@ enum Verb {
     Config(ConfigVerb),
     #[command(subcommand)]
     Certs(certs::CertsVerb),
+    /// Add, list, test and remove solvers of DNS-01: who can change which zones
+    #[command(subcommand)]
+    Dns(dns::DnsVerb),
     Status(status::StatusArgs),
     Reload(reload::ReloadArgs),
     /// Print the version
