@@ -2,7 +2,10 @@
 
 use std::time::SystemTime;
 
+use instant_acme::ChallengeType;
+
 use crate::certs::CertificateError;
+use crate::dns::DnsError;
 use crate::net::HttpsClientError;
 use crate::storage::StorageError;
 
@@ -12,6 +15,9 @@ pub enum AcmeError {
     /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// A DNS record could not be written, or is not seen.
+    #[error(transparent)]
+    Dns(#[from] DnsError),
     /// The CA cannot be reached.
     #[error("the CA cannot be reached: {0}")]
     Unreachable(HttpsClientError),
@@ -38,7 +44,7 @@ pub enum AcmeError {
         retry_after: Option<SystemTime>,
     },
     /// The CA could not convince itself that a name is ours.
-    #[error("the CA could not validate {name}: {detail} ({kind}); the name has to lead to this doorward on port 80")]
+    #[error("the CA could not validate {name}: {detail} ({kind}); {remedy}")]
     NotValidated {
         /// The name.
         name: String,
@@ -46,13 +52,48 @@ pub enum AcmeError {
         kind: String,
         /// What the CA said.
         detail: String,
+        /// The challenge that failed.
+        challenge: ChallengeType,
+        /// What has to be so for the challenge to succeed.
+        remedy: &'static str,
     },
     /// No challenge that doorward can solve.
-    #[error("the CA offers no http-01 challenge for {0}")]
-    NoChallenge(String),
+    #[error("{name} cannot be proven: {remedy}; the CA offers {offered}")]
+    NoChallenge {
+        /// The name.
+        name: String,
+        /// What would help.
+        remedy: &'static str,
+        /// The types of challenge that the CA offers.
+        offered: String,
+    },
     /// The order ended without a certificate and without an explanation.
     #[error("the order ended as {0} without an explanation")]
     Ended(&'static str),
+    /// The CA would refuse: its limits are used up. It was not asked.
+    #[error("{issuer} would refuse now, so it is not asked: {limit} are used up")]
+    Budget {
+        /// The issuer.
+        issuer: String,
+        /// The limit.
+        limit: String,
+        /// When there is room again.
+        until: SystemTime,
+    },
+    /// The issuer failed before and is not asked yet.
+    #[error("{error} (asked again later)")]
+    Resting {
+        /// Its last error.
+        error: String,
+        /// When it is asked again.
+        until: SystemTime,
+    },
+    /// Every issuer failed.
+    #[error("no issuer issued: {}", .0.iter().map(|(issuer, error)| format!("{issuer}: {error}")).collect::<Vec<_>>().join("; "))]
+    All(Vec<(String, AcmeError)>),
+    /// Nobody allows the name any more.
+    #[error("the name is allowed no longer: {0}")]
+    NotAllowed(String),
     /// The CA took too long.
     #[error("the CA has not {0} within {1} s; the order goes on at the next attempt")]
     TooSlow(&'static str, u64),
@@ -79,12 +120,57 @@ pub enum AcmeError {
 }
 
 impl AcmeError {
+    /// That no solver fits.
+    pub(super) fn no_challenge(name: &str, offered: &[ChallengeType]) -> Self {
+        let remedy = match name.starts_with("*.") {
+            true => {
+                "a wildcard needs a DNS solver for its zone ([[dns]] in the config, or `doorward dns PROVIDER add`)"
+            }
+            false => "doorward can solve none of the challenges",
+        };
+        let word = |kind: &ChallengeType| match kind {
+            ChallengeType::Http01 => "http-01".to_owned(),
+            ChallengeType::Dns01 => "dns-01".to_owned(),
+            ChallengeType::TlsAlpn01 => "tls-alpn-01".to_owned(),
+            ChallengeType::Unknown(word) => word.clone(),
+            other => format!("{other:?}"),
+        };
+        let offered = offered.iter().map(word).collect::<Vec<_>>().join(", ");
+        Self::NoChallenge { name: name.to_owned(), remedy, offered }
+    }
+
     /// When the CA wants to be asked again, where it said so.
     #[must_use]
     pub fn retry_after(&self) -> Option<SystemTime> {
         match self {
             Self::Unavailable { retry_after, .. } | Self::Refused { retry_after, .. } => *retry_after,
+            Self::Budget { until, .. } | Self::Resting { until, .. } => Some(*until),
+            // The first that may be asked.
+            Self::All(all) => all.iter().map(|(_, error)| error.retry_after()).min().flatten(),
             _ => None,
+        }
+    }
+
+    /// Whether no CA was asked: nothing failed that has to be counted.
+    pub(super) fn is_only_waiting(&self) -> bool {
+        match self {
+            Self::Budget { .. } | Self::Resting { .. } => true,
+            Self::All(all) => all.iter().all(|(_, error)| error.is_only_waiting()),
+            _ => false,
+        }
+    }
+
+    /// Whether the CA did not get as far as to take an order.
+    pub(super) fn is_no_answer(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Unavailable { .. })
+    }
+
+    /// Whether another CA could do better: not where the name is what is wrong, or doorward itself.
+    pub(super) fn is_the_issuers(&self) -> bool {
+        match self {
+            Self::NotValidated { kind, .. } => matches!(kind.as_str(), "caa" | "rateLimited" | "serverInternal"),
+            Self::Storage(_) | Self::NoChallenge { .. } | Self::Key(_) | Self::NotAllowed(_) => false,
+            _ => true,
         }
     }
 

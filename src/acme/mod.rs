@@ -1,45 +1,64 @@
 //! ACME (RFC 8555): who needs a certificate, when, and how one is got. Floor 5.
 //!
-//! The [`Manager`] has a task for each certificate that is wanted. A task works out when its certificate is
-//! due (`renewal`), waits, takes the lock in storage, looks again whether there still is something to do, and
-//! orders (`issuer`). The result goes to the storage and nowhere else: `certs::Stored` serves it from there,
+//! The [`Manager`] has a task for each certificate that is wanted (`tending`). A task works out when its
+//! certificate is due (`renewal`), waits, takes the lock in storage, looks again whether there still is something
+//! to do, and takes a `turn`: it asks issuer by issuer and tries challenge by challenge, each order within the CA's
+//! limits (`budget`) and made by `issuer`. Names can come from handshakes too ([`OnDemandIssuer`]). The result goes to the storage and nowhere else: `certs::Stored` serves it from there,
 //! on this node and on every other. What fails is kept (`backoff`) and tried again ever more seldom.
 
 mod account;
+mod ask;
 mod backoff;
+mod budget;
+mod ca;
 mod certificate;
 mod clock;
+mod dns01;
 mod error;
+mod guard;
 mod http01;
 mod issuer;
+mod ledger;
 mod manager;
+mod memory;
+mod network;
+mod on_demand;
 mod plan;
 mod record;
 mod renewal;
+mod request;
 mod session;
 mod solver;
 mod status;
 mod tended;
+mod tending;
+mod tls_alpn01;
+mod turn;
 
+pub use account::account_uri;
 pub use backoff::Pace;
+pub use budget::{BudgetView, LimitView, budget};
 pub use clock::{Clock, ClockHand};
+pub use dns01::Dns01;
 pub use error::AcmeError;
 pub use http01::Http01;
 pub use manager::{Manager, Services, Wanted};
+pub use on_demand::OnDemandIssuer;
 pub use renewal::{Validity, Window};
-pub use solver::Solver;
+pub use solver::{Challenge, Solver, lock_name};
 pub use status::{State, Status};
+pub use tls_alpn01::TlsAlpn01;
 
 use crate::config::CertificateId;
-use crate::names::Hostname;
+use crate::names::HostPattern;
 
 /// What the certificate for these names is called, in whatever order they are: `cert-` and a short hash.
 #[must_use]
-pub fn certificate_id(names: &[Hostname]) -> CertificateId {
-    let mut names: Vec<_> = names.iter().map(Hostname::as_str).collect();
+pub fn certificate_id(names: &[HostPattern]) -> CertificateId {
+    let mut names: Vec<_> = names.iter().map(ToString::to_string).collect();
     names.sort_unstable();
     names.dedup();
-    CertificateId::new(format!("cert-{}", short_hash(names)))
+    CertificateId::new(format!("cert-{}", short_hash(names.iter().map(String::as_str))))
 }
 
 /// 48 bits of SHA-256 over the parts, in hex.
@@ -55,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_certificate_is_called_the_same_whatever_the_order_of_its_names() {
-        let names = |list: &[&str]| list.iter().map(|n| n.parse().expect("a name")).collect::<Vec<Hostname>>();
+        let names = |list: &[&str]| list.iter().map(|n| n.parse().expect("a name")).collect::<Vec<HostPattern>>();
         let id = certificate_id(&names(&["a.test", "b.test"]));
         assert_eq!(id, certificate_id(&names(&["b.test", "a.test", "b.test"])));
         assert_ne!(id, certificate_id(&names(&["a.test"])));

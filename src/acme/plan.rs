@@ -32,6 +32,8 @@ pub(super) struct Plan {
     pub(super) renew_at: Option<u64>,
     /// When the CA is to be asked for its renewal window; never where none.
     pub(super) ask_at: Option<SystemTime>,
+    /// The directory of the CA that issued the certificate that there is for these names.
+    pub(super) issued_by: Option<String>,
     /// The lifetime of the certificate that there is.
     pub(super) lifetime: Option<Duration>,
 }
@@ -55,7 +57,16 @@ pub(super) async fn plan(services: &Services, acme: Option<&Arc<config::Acme>>, 
             let failure = Failure { attempts: 1, error: error.to_string(), at: unix(now), next: unix(next) };
             let step = Step::Wait(Some(next));
             let state = State::Failing;
-            Plan { step, state, failure: Some(failure), not_after: None, renew_at: None, ask_at: None, lifetime: None }
+            Plan {
+                step,
+                state,
+                failure: Some(failure),
+                not_after: None,
+                renew_at: None,
+                ask_at: None,
+                issued_by: None,
+                lifetime: None,
+            }
         }
     }
 }
@@ -76,6 +87,7 @@ async fn look(
         not_after: issued.as_ref().map(|i| unix(i.validity().not_after)),
         renew_at: None,
         ask_at: None,
+        issued_by: None,
         lifetime: issued.as_ref().map(|i| i.validity().lifetime()),
     };
     let Some(acme) = acme else { return Ok(plan) };
@@ -87,21 +99,26 @@ async fn look(
     }
     // One that another CA issued, or for other names, is not what is wanted, however valid.
     let ours = |issued: &Issued| {
-        let same_ca = issued.meta.directory.is_empty() || issued.meta.directory == acme.issuer.directory;
-        same_ca && wanted.names.iter().all(|name| issued.certificate.covers(name.as_str()))
+        let known_ca = issued.meta.directory.is_empty() || acme.issuer_at(&issued.meta.directory).is_some();
+        known_ca && issued.covers_all(&wanted.names)
     };
     let mut until = None;
     let mut replaces = None;
     if let Some(issued) = issued.as_ref().filter(|issued| ours(issued)) {
         plan.renew_at = Some(unix(issued.due()));
         plan.state = State::Valid;
+        plan.issued_by = Some(issued.meta.directory.clone());
         replaces = issued.meta.ari.and_then(|ari| ari.window).and_then(|_| issued.identifier());
         if now < issued.due() && !forced {
             until = Some(issued.due());
             plan.ask_at = Some(issued.asks_at());
         }
     }
-    let interrupted = Record::load(&**storage, acme, &wanted.id, &wanted.names).await?.is_some();
+    let mut interrupted = false;
+    for issuer in acme.issuers() {
+        let acme = acme.asking(issuer);
+        interrupted |= Record::load(&**storage, &acme, &wanted.id, &wanted.names).await?.is_some();
+    }
     if let Some(until) = until.filter(|_| !interrupted) {
         plan.step = Step::Wait(Some(until.max(now)));
         plan.failure = None;
@@ -123,12 +140,12 @@ async fn look(
 /// Whether a certificate that an operator put there is valid for all names, and will be for a while.
 async fn covered(services: &Services, wanted: &Wanted, now: SystemTime) -> Result<bool, AcmeError> {
     let Some(first) = wanted.names.first() else { return Ok(true) };
-    for certificate in services.table.all_for(first.as_str()) {
+    for certificate in services.table.all_for(&first.to_string()) {
         let id = certificate.id();
         if *id == wanted.id || !lasts(&certificate, now) || services.local.keeps(id) {
             continue;
         }
-        let all = wanted.names.iter().all(|name| certificate.covers(name.as_str()));
+        let all = certificate.covers_all(&wanted.names);
         // Not one that ACME got for other routes: that one's renewal is not this one's business.
         if all && services.storage.read(&keys::certificate(id)).await?.is_none() {
             return Ok(true);

@@ -8,13 +8,14 @@ use prometheus::Registry;
 use tokio::runtime::Runtime;
 
 use super::{Options, StartError};
-use crate::acme::{self, Clock, Manager, Pace, Services, Wanted};
-use crate::certs::{Challenges, Directory, DirectoryHandle, LocalIssuer, Stored, Table};
+use crate::acme::{self, Clock, Manager, OnDemandIssuer, Pace, Services, Wanted};
+use crate::certs::{Challenges, Directory, DirectoryHandle, LocalIssuer, OnDemand, Stored, Table};
 use crate::config::{
     CertificateChoice, CertificateId, Config, HttpsPolicy, Route, RouteHost, Storage as StorageConfig,
 };
+use crate::dns::{Resolver, Solvers};
 use crate::drain::Watch;
-use crate::names::{HostMap, HostPattern, Hostname};
+use crate::names::{HostMap, HostPattern};
 use crate::storage::{FileStorage, MemoryStorage, Storage, StorageError};
 
 /// All sources of one process.
@@ -22,7 +23,9 @@ pub(super) struct Sources {
     table: Arc<Table>,
     directory: DirectoryHandle,
     /// None once stopped.
-    manager: Option<Manager>,
+    manager: Option<Arc<Manager>>,
+    on_demand: Arc<OnDemandIssuer>,
+    dns: Arc<Solvers>,
     /// Whether what is written to the storage is still there after a restart.
     durable: bool,
 }
@@ -60,6 +63,13 @@ impl Sources {
             let (challenges, storage, drain) = (Arc::clone(&challenges), Arc::clone(&storage), drain.clone());
             async move { challenges.follow(&*storage, events, drain).await }
         });
+        let dns = Arc::new(Solvers::new(Arc::clone(&storage), Resolver::new(&config.resolvers)));
+        dns.configure(&config.dns, Resolver::new(&config.resolvers));
+        let dns_events = runtime.block_on(dns.load())?;
+        runtime.spawn({
+            let (dns, drain) = (Arc::clone(&dns), drain.clone());
+            async move { dns.follow(dns_events, drain).await }
+        });
         let own = || Arc::new(LocalIssuer::new(local_ca(config), Arc::clone(&table)));
         let local = options.local.clone().unwrap_or_else(own);
         runtime.spawn({
@@ -67,10 +77,14 @@ impl Sources {
             async move { local.run(drain).await }
         });
         let (clock, pace) = (Clock::system(), Pace::default());
-        let services = Services { storage, table: Arc::clone(&table), challenges, local, clock, pace };
-        let manager = Manager::new(services, registry, drain.clone())?;
+        let on_storage = Arc::clone(&storage);
+        let services =
+            Services { storage, table: Arc::clone(&table), challenges, dns: Arc::clone(&dns), local, clock, pace };
+        let manager = Arc::new(Manager::new(services, registry, drain.clone())?);
+        let on_demand = OnDemandIssuer::new(&manager, Arc::clone(&table), on_storage);
         manager.update(config.acme.clone(), wanted(config), &self_signed(config));
-        Ok(Self { table, directory, manager: Some(manager), durable })
+        runtime.block_on(on_demand.update(config.on_demand.as_ref(), on_demand_hosts(config)))?;
+        Ok(Self { table, directory, manager: Some(manager), on_demand: Arc::new(on_demand), dns, durable })
     }
 
     /// Whether a new config can be put in force.
@@ -82,9 +96,18 @@ impl Sources {
     pub(super) async fn update(&self, config: &Config) {
         self.directory.update(config.certificates.directories.clone()).await;
         self.table.set_pins(pins(config));
-        if let Some(manager) = &self.manager {
-            manager.update(config.acme.clone(), wanted(config), &self_signed(config));
+        self.dns.configure(&config.dns, Resolver::new(&config.resolvers));
+        let Some(manager) = &self.manager else { return };
+        manager.update(config.acme.clone(), wanted(config), &self_signed(config));
+        let hosts = on_demand_hosts(config);
+        if let Err(error) = self.on_demand.update(config.on_demand.as_ref(), hosts).await {
+            tracing::error!(%error, "the names that are served on demand cannot be read");
         }
+    }
+
+    /// Who gets certificates at handshakes.
+    pub(super) fn on_demand(&self) -> Arc<dyn OnDemand> {
+        Arc::clone(&self.on_demand) as Arc<dyn OnDemand>
     }
 
     pub(super) fn directory(&self) -> &DirectoryHandle {
@@ -97,7 +120,7 @@ impl Sources {
     }
 
     pub(super) fn acme(&self) -> Vec<acme::Status> {
-        self.manager.as_ref().map(Manager::status).unwrap_or_default()
+        self.manager.as_ref().map(|manager| manager.status()).unwrap_or_default()
     }
 
     /// Orders nothing any more. What is under way goes on at the next start.
@@ -121,7 +144,10 @@ fn open(config: &Config) -> Result<(Arc<dyn Storage>, bool), StorageError> {
 }
 
 fn needs_storage(config: &Config) -> bool {
-    let made = |route: &Route| matches!(route.certificate, CertificateChoice::Auto | CertificateChoice::SelfSigned);
+    let made = |route: &Route| {
+        use CertificateChoice::{Auto, OnDemand, SelfSigned};
+        matches!(route.certificate, Auto | SelfSigned | OnDemand)
+    };
     config.routes.iter().any(|route| made(route))
 }
 
@@ -150,16 +176,32 @@ fn pins(config: &Config) -> HostMap<CertificateId> {
 fn wanted(config: &Config) -> Vec<Wanted> {
     let of_acme = |route: &&Arc<Route>| route.certificate == CertificateChoice::Auto && route.https != HttpsPolicy::Off;
     let wanted = |route: &Arc<Route>| {
-        // A loaded config has no wildcards here: HTTP-01 cannot prove them.
-        let exact = |pattern: HostPattern| match pattern {
-            HostPattern::Exact(name) => Some(name),
-            HostPattern::Wildcard(_) => None,
-        };
-        let names: Vec<Hostname> = patterns(route).filter_map(exact).collect();
+        let names: Vec<HostPattern> = patterns(route).collect();
         let id = acme::certificate_id(&names);
-        (!names.is_empty()).then_some(Wanted { id, names, self_signed_meanwhile: route.self_signed_until_issued })
+        (!names.is_empty()).then_some(Wanted {
+            id,
+            names,
+            self_signed_meanwhile: route.self_signed_until_issued,
+            on_demand: false,
+        })
     };
     config.routes.iter().filter(of_acme).filter_map(wanted).collect()
+}
+
+/// For which hosts certificates are got at handshakes (true), and for which they are not.
+fn on_demand_hosts(config: &Config) -> HostMap<bool> {
+    let mut hosts = HostMap::new();
+    for route in &config.routes {
+        let wanted = route.certificate == CertificateChoice::OnDemand && route.https != HttpsPolicy::Off;
+        for host in &route.hosts {
+            // A host can be on several routes, by path.
+            match host {
+                RouteHost::Pattern(pattern) => *hosts.entry(pattern.clone()) |= wanted,
+                RouteHost::Any => *hosts.default_mut() |= wanted,
+            }
+        }
+    }
+    hosts
 }
 
 /// One certificate for each route that has it from the local CA.

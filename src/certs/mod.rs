@@ -6,6 +6,7 @@
 
 mod certificate;
 mod chain;
+mod challenge_certificate;
 mod challenges;
 mod error;
 mod key_kind;
@@ -23,6 +24,7 @@ pub(crate) mod testing;
 
 pub(crate) use certificate::provider;
 pub use certificate::{Certificate, SignatureScheme, Warning};
+pub use challenge_certificate::{ChallengeCertificate, ChallengeCertificateError};
 pub use challenges::Challenges;
 pub use directory::{Directory, DirectoryHandle};
 pub use error::CertificateError;

@@ -3,9 +3,11 @@
 //! Answers go to stdout, complaints and logs to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage or config.
 
 mod admin_socket;
+mod certs;
 pub mod check;
 pub mod config_show;
 mod dev;
+mod dns;
 pub mod logging;
 mod output;
 mod reload;
@@ -35,6 +37,8 @@ pub fn main() -> ExitCode {
         Verb::Dev(args) => dev::run(&args),
         Verb::Check(args) => check::run(&args.config, args.json),
         Verb::Config(ConfigVerb::Show(args)) => config_show::run(&args.config),
+        Verb::Certs(verb) => ExitCode::from(certs::run(&verb)),
+        Verb::Dns(verb) => ExitCode::from(dns::run(verb)),
         Verb::Reload(args) => ExitCode::from(reload::run(&args)),
         Verb::Status(args) => ExitCode::from(status::run(&args)),
         Verb::Version => {
@@ -61,6 +65,11 @@ enum Verb {
     /// Look at the config
     #[command(subcommand)]
     Config(ConfigVerb),
+    #[command(subcommand)]
+    Certs(certs::CertsVerb),
+    /// Add, list, test and remove solvers of DNS-01: who can change which zones
+    #[command(subcommand)]
+    Dns(dns::DnsVerb),
     Status(status::StatusArgs),
     Reload(reload::ReloadArgs),
     /// Print the version

@@ -12,12 +12,17 @@ mod backend_tls;
 mod balance;
 mod certificates;
 mod checks;
+mod dns;
+mod dns_provider;
 mod fault;
 mod include;
+mod issuer;
+mod limits;
 mod listener;
 mod load;
 mod machine;
 mod modes;
+mod on_demand;
 mod operate;
 mod reader;
 mod route;
@@ -28,20 +33,26 @@ mod storage;
 mod tests;
 mod values;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use acme::{Acme, Eab, Issuer, KeyType};
+pub use acme::{Acme, KeyType};
 pub use backend::{Backend, BackendProtocol, Endpoint, ProxyVersion};
 pub use backend_address::{BackendAddress, BackendError};
 pub use backend_health::{Check, Ejection};
 pub use backend_tls::{BackendCa, BackendSni, BackendTls};
 pub use balance::Balance;
 pub use certificates::{CertificateId, Certificates};
+pub use dns::{DEFAULT_PROPAGATION_TIMEOUT, DEFAULT_TTL, DnsSolver, DnsSolverError, parse_server};
+pub use dns_provider::{DnsProvider, DnsSetting};
 pub use fault::{Fault, Faults, Position};
+pub use issuer::{Challenge, Eab, Issuer};
+pub use limits::{CaLimits, Rate};
 pub use listener::{Listener, ListenerProtocol, TlsOptions, TlsVersion};
 pub use load::{Loaded, load, load_on, parse};
 pub use machine::{Found, Machine};
+pub use on_demand::OnDemand;
 pub use operate::{AccessLog, Admin, Limits, Log, LogFormat, MetricsListener, Timeouts};
 pub use route::{CertificateChoice, HttpsPolicy, Route, RouteHost, RouteMode};
 pub use storage::Storage;
@@ -66,6 +77,12 @@ pub struct Config {
     pub acme: Option<Acme>,
     /// `[[backend]]`, of the main file first, then of the includes by path; those that no route uses as well.
     pub backends: Vec<Arc<Backend>>,
+    /// `[on_demand]`.
+    pub on_demand: Option<OnDemand>,
+    /// `[[dns]]`, in the order of the file.
+    pub dns: Vec<DnsSolver>,
+    /// `resolvers`: whom to ask about DNS; those of the system where there are none.
+    pub resolvers: Vec<SocketAddr>,
     /// `[[route]]`, of the main file first, then of the includes by path.
     pub routes: Vec<Arc<Route>>,
     /// `[timeouts]`.
@@ -94,6 +111,9 @@ impl Default for Config {
             storage: Storage::default(),
             acme: None,
             backends: Vec::new(),
+            on_demand: None,
+            dns: Vec::new(),
+            resolvers: Vec::new(),
             routes: Vec::new(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),

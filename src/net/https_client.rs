@@ -41,9 +41,17 @@ pub struct ClientTimeouts {
 /// A client; cloning is cheap.
 #[derive(Clone)]
 pub struct HttpsClient {
-    tls: TlsConnector,
+    /// None: it speaks plain HTTP instead, and nothing else.
+    tls: Option<TlsConnector>,
     timeouts: ClientTimeouts,
+    /// Whether `http://` is asked as well.
+    plain: bool,
 }
+
+/// A connection, with or without TLS.
+trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
+
+impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Stream for S {}
 
 /// Why there is no client, or no answer.
 #[derive(Debug, thiserror::Error)]
@@ -113,7 +121,19 @@ impl HttpsClient {
             .with_root_certificates(store)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { tls: TlsConnector::from(Arc::new(config)), timeouts })
+        Ok(Self { tls: Some(TlsConnector::from(Arc::new(config))), timeouts, plain: false })
+    }
+
+    /// A client for `http://` addresses alone.
+    #[must_use]
+    pub fn plain(timeouts: ClientTimeouts) -> Self {
+        Self { tls: None, timeouts, plain: true }
+    }
+
+    /// The same, for `http://` as well: for what answers on this machine, or where an operator says so.
+    #[must_use]
+    pub fn allowing_http(self) -> Self {
+        Self { plain: true, ..self }
     }
 
     /// Sends `request`, whose URI is absolute, and reads the whole answer, whatever its status.
@@ -121,14 +141,16 @@ impl HttpsClient {
     /// # Errors
     /// [`HttpsClientError`]; an answer longer than 1 MiB is an [`HttpsClientError::Exchange`].
     pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpsClientError> {
-        let (Some("https"), Some(host)) = (request.uri().scheme_str(), request.uri().host()) else {
-            return Err(HttpsClientError::Address(request.uri().clone()));
+        let (secure, host) = match (request.uri().scheme_str(), request.uri().host()) {
+            (Some("https"), Some(host)) if self.tls.is_some() => (true, host),
+            (Some("http"), Some(host)) if self.plain => (false, host),
+            _ => return Err(HttpsClientError::Address(request.uri().clone())),
         };
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let port = request.uri().port_u16().unwrap_or(443);
+        let port = request.uri().port_u16().unwrap_or(if secure { 443 } else { 80 });
         let authority = request.uri().authority().map_or_else(|| host.clone(), ToString::to_string);
         let after = self.timeouts.request;
-        match tokio::time::timeout(after, self.exchange(&host, port, &authority, request)).await {
+        match tokio::time::timeout(after, self.exchange((&host, port, secure), &authority, request)).await {
             Ok(answer) => answer,
             Err(_) => Err(HttpsClientError::Timeout { authority, after }),
         }
@@ -136,13 +158,12 @@ impl HttpsClient {
 
     async fn exchange(
         &self,
-        host: &str,
-        port: u16,
+        (host, port, secure): (&str, u16, bool),
         authority: &str,
         request: Request<Bytes>,
     ) -> Result<Response<Bytes>, HttpsClientError> {
         let after = self.timeouts.connect;
-        let stream = match tokio::time::timeout(after, self.connect(host, port)).await {
+        let stream = match tokio::time::timeout(after, self.connect(host, port, secure)).await {
             Ok(stream) => {
                 stream.map_err(|source| HttpsClientError::Connect { authority: authority.to_owned(), source })?
             }
@@ -164,11 +185,12 @@ impl HttpsClient {
         Ok(Response::from_parts(parts, body))
     }
 
-    async fn connect(&self, host: &str, port: u16) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-        let name = ServerName::try_from(host.to_owned()).map_err(std::io::Error::other)?;
+    async fn connect(&self, host: &str, port: u16, secure: bool) -> std::io::Result<Box<dyn Stream>> {
         let stream = connect_to_any(host, port, self.timeouts.connect).await?;
         stream.set_nodelay(true)?;
-        self.tls.connect(name, stream).await.map_err(in_plain_words)
+        let Some(tls) = self.tls.as_ref().filter(|_| secure) else { return Ok(Box::new(stream)) };
+        let name = ServerName::try_from(host.to_owned()).map_err(std::io::Error::other)?;
+        Ok(Box::new(tls.connect(name, stream).await.map_err(in_plain_words)?))
     }
 }
 

@@ -6,7 +6,13 @@
 //! certificates/ID/bundle.pem          what is served: key and chain in one value, so that no pair is ever torn
 //! certificates/ID/meta.json           who issued it, and the renewal window that the CA suggests
 //! challenges/TOKEN.json               an HTTP-01 answer
+//! attempts/ID.json                    which issuers and challenges failed for it
+//! budget/ISSUER-HASH/orders.json      the orders of late at that CA
+//! budget/ISSUER-HASH/domains/NAME.json  its certificates and failed validations for a registered domain
+//! on-demand/NAME.json                 a name that got its certificate at a handshake
 //! failures/ID.json                    how often an order failed, and when the next may be tried
+//! dns/ID.json                         a DNS solver that was added by command, with its secrets
+//! dns-records/TOKEN.json              a DNS record that was written and has to be removed
 //! ```
 
 use std::fmt;
@@ -18,6 +24,16 @@ use crate::config::CertificateId;
 pub const CERTIFICATES: &str = "certificates/";
 /// Prefix of all challenge answers.
 pub const CHALLENGES: &str = "challenges/";
+/// Prefix of what was learnt of issuers and challenges.
+pub const ATTEMPTS: &str = "attempts/";
+/// Prefix of the ledger of what was asked of CAs.
+pub const BUDGET: &str = "budget/";
+/// Prefix of all names that are served on demand.
+pub const ON_DEMAND: &str = "on-demand/";
+/// Prefix of all DNS solvers that were added by command.
+pub const DNS: &str = "dns/";
+/// Prefix of all notes of DNS records.
+pub const DNS_RECORDS: &str = "dns-records/";
 /// Prefix of all failure records.
 pub const FAILURES: &str = "failures/";
 /// Prefix of all orders under way.
@@ -65,6 +81,54 @@ pub fn challenge(token: &str) -> Key {
 #[must_use]
 pub fn failure(id: &str) -> Key {
     Key::new(format!("{FAILURES}{}{JSON}", segment(id)))
+}
+
+/// What was learnt of a certificate's issuers and challenges.
+#[must_use]
+pub fn attempts(id: &CertificateId) -> Key {
+    Key::new(format!("{ATTEMPTS}{}{JSON}", segment(id.as_str())))
+}
+
+/// The orders of late at the CA of this `ISSUER-HASH`.
+#[must_use]
+pub fn budget_orders(ca: &str) -> Key {
+    Key::new(format!("{BUDGET}{}/orders{JSON}", segment(ca)))
+}
+
+/// What the CA of this `ISSUER-HASH` issued for a registered domain of late.
+#[must_use]
+pub fn budget_domain(ca: &str, domain: &str) -> Key {
+    Key::new(format!("{BUDGET}{}/domains/{}{JSON}", segment(ca), segment(domain)))
+}
+
+/// A name that is served on demand.
+#[must_use]
+pub fn on_demand(name: &str) -> Key {
+    Key::new(format!("{ON_DEMAND}{}{JSON}", segment(name)))
+}
+
+/// The name under `key`; none where it is any other key.
+#[must_use]
+pub fn on_demand_name(key: &Key) -> Option<String> {
+    unsegment(key.0.strip_prefix(ON_DEMAND)?.strip_suffix(JSON)?)
+}
+
+/// A DNS solver that was added by command.
+#[must_use]
+pub fn dns_solver(id: &str) -> Key {
+    Key::new(format!("{DNS}{}{JSON}", segment(id)))
+}
+
+/// The note of a DNS record that was written for a token.
+#[must_use]
+pub fn dns_record(token: &str) -> Key {
+    Key::new(format!("{DNS_RECORDS}{}{JSON}", segment(token)))
+}
+
+/// The id of the DNS solver that is under `key`; none where it is any other key.
+#[must_use]
+pub fn dns_solver_id(key: &Key) -> Option<String> {
+    unsegment(key.0.strip_prefix(DNS)?.strip_suffix(JSON)?)
 }
 
 /// The id of the certificate whose key and chain are under `key`; none where it is any other key.

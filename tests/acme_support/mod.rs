@@ -1,7 +1,10 @@
 //! What the ACME tests stand on: real pebble, a front that can misbehave, and a node to test.
 
+#![allow(dead_code)] // Each test binary uses a part of it.
+
 pub mod front;
 pub mod net;
+#[allow(dead_code)] // tests/dns.rs uses it as well, another part of it
 pub mod node;
 pub mod pausing;
 pub mod pebble;

@@ -20,6 +20,8 @@ pub struct Options {
     pub eab: bool,
     /// Of how many in a hundred nonces are refused; pebble's own default is 5.
     pub nonce_reject: Option<u32>,
+    /// The DNS server that it asks; a fake that knows every name where there is none.
+    pub dns: Option<SocketAddr>,
 }
 
 pub struct Pebble {
@@ -45,14 +47,14 @@ impl Pebble {
         std::fs::write(folder.path().join("api.crt"), made.cert.pem()).expect("writes");
         std::fs::write(folder.path().join("api.key"), made.signing_key.serialize_pem()).expect("writes");
         let responder = Responder::default();
-        let (port, http) = (free_port(), responder.start().await);
+        let (port, http, tls) = (free_port(), responder.start().await, responder.start_tls().await);
         let mut pebble = json!({
             "listenAddress": format!("127.0.0.1:{port}"),
             "managementListenAddress": format!("127.0.0.1:{}", free_port()),
             "certificate": folder.path().join("api.crt"),
             "privateKey": folder.path().join("api.key"),
             "httpPort": http,
-            "tlsPort": free_port(),
+            "tlsPort": tls,
             "ocspResponderURL": "",
             "externalAccountBindingRequired": options.eab,
             "externalAccountMACKeys": { EAB.0: EAB.1 },
@@ -62,7 +64,11 @@ impl Pebble {
         }
         let config = json!({ "pebble": pebble }).to_string();
         std::fs::write(folder.path().join("pebble.json"), config).expect("writes");
-        Self { child: None, folder, options, port, dns: dns().await, responder }
+        let dns = match options.dns {
+            Some(server) => server,
+            None => dns().await,
+        };
+        Self { child: None, folder, options, port, dns, responder }
     }
 
     /// Starts the process, on the same ports every time, with nothing remembered.
@@ -118,15 +124,12 @@ impl Drop for Pebble {
 
 /// `[acme]` for a CA with this directory URL.
 pub fn acme(directory: &str, trust: PathBuf) -> config::Acme {
+    let mut issuer = config::Issuer::new("pebble", directory);
+    issuer.trust = Some(trust);
     config::Acme {
-        issuer: config::Issuer {
-            name: "pebble".to_owned(),
-            directory: directory.to_owned(),
-            trust: Some(trust),
-            profile: None,
-            eab: None,
-        },
+        issuer,
         contact: vec!["ops@example.com".to_owned()],
-        key: config::KeyType::P256,
+        challenges: vec![config::Challenge::Http01],
+        ..config::Acme::default()
     }
 }

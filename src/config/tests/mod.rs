@@ -14,6 +14,7 @@ const FULL: &str = r#"
 workers = 3
 trusted_proxies = ["10.1.2.3/8", "192.0.2.7"]
 include = []
+resolvers = ["192.0.2.53", "[2001:db8::53]:5353"]
 
 [[listener]]
 address = "192.0.2.1:8443"
@@ -49,6 +50,8 @@ path = "/srv/doorward"
 issuer = "internal"
 contact = ["mailto:ops@example.com"]
 key = "rsa2048"
+challenges = ["tls-alpn-01", "http-01"]
+staging_first = true
 directory = "https://ca.example.com/dir"
 trust = "/etc/ca.pem"
 profile = "short"
@@ -59,9 +62,45 @@ name = "internal"
 directory = "https://ca.example.com/dir"
 trust = "ca.pem"
 profile = "long"
+challenges = ["dns-01"]
+staging = "https://test-ca.example.com/dir"
 [issuer.eab]
 key_id = "other"
 hmac_key = "file:eab.key"
+[issuer.limits]
+orders = "10 in 1h"
+per_domain = "11 in 7days"
+duplicates = "12 in 2days"
+failures = "13 in 1m"
+renewals_exempt = true
+
+[on_demand]
+ask = "http://127.0.0.1:3000/allowed"
+trust = "/etc/ca.pem"
+ask_timeout = "1s"
+wait = "900ms"
+under_way = 5
+labels = 1
+per_client = "3 in 10m"
+per_domain = "4 in 1day"
+allowed_for = "1m"
+refused_for = "2m"
+
+[[dns]]
+id = "1"
+provider = "route53"
+zones = ["Example.org", "apps.example.net"]
+ttl = 30
+propagation_timeout = "90s"
+nameservers = ["192.0.2.54"]
+role = "arn:aws:iam::123456789012:role/dns"
+external_id = "x"
+hosted_zone_id = "Z1"
+region = "eu-west-1"
+profile = "ops"
+access_key_id = "AKIAIOSFODNN7EXAMPLE"
+secret_access_key = "abc_-123"
+endpoint = "https://aws.example.com"
 
 [[backend]]
 name = "shop"
