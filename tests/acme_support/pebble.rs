@@ -129,7 +129,7 @@ pub fn acme(directory: &str, trust: PathBuf) -> config::Acme {
     config::Acme {
         issuer,
         contact: vec!["ops@example.com".to_owned()],
-        challenges: vec![config::Challenge::Http01],
+        challenges: vec![config::Challenge::Http01, config::Challenge::Dns01],
         ..config::Acme::default()
     }
 }
