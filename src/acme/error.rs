@@ -2,6 +2,8 @@
 
 use std::time::SystemTime;
 
+use instant_acme::ChallengeType;
+
 use crate::certs::CertificateError;
 use crate::net::HttpsClientError;
 use crate::storage::StorageError;
@@ -38,7 +40,7 @@ pub enum AcmeError {
         retry_after: Option<SystemTime>,
     },
     /// The CA could not convince itself that a name is ours.
-    #[error("the CA could not validate {name}: {detail} ({kind}); the name has to lead to this doorward on port 80")]
+    #[error("the CA could not validate {name}: {detail} ({kind}); {remedy}")]
     NotValidated {
         /// The name.
         name: String,
@@ -46,10 +48,19 @@ pub enum AcmeError {
         kind: String,
         /// What the CA said.
         detail: String,
+        /// What has to be so for the challenge to succeed.
+        remedy: &'static str,
     },
     /// No challenge that doorward can solve.
-    #[error("the CA offers no http-01 challenge for {0}")]
-    NoChallenge(String),
+    #[error("{name} cannot be proven: {remedy}; the CA offers {offered}")]
+    NoChallenge {
+        /// The name.
+        name: String,
+        /// What would help.
+        remedy: &'static str,
+        /// The types of challenge that the CA offers.
+        offered: String,
+    },
     /// The order ended without a certificate and without an explanation.
     #[error("the order ended as {0} without an explanation")]
     Ended(&'static str),
@@ -79,6 +90,25 @@ pub enum AcmeError {
 }
 
 impl AcmeError {
+    /// That no solver fits.
+    pub(super) fn no_challenge(name: &str, offered: &[ChallengeType]) -> Self {
+        let remedy = match name.starts_with("*.") {
+            true => {
+                "a wildcard needs a DNS solver for its zone ([[dns]] in the config, or `doorward dns PROVIDER add`)"
+            }
+            false => "doorward can solve none of the challenges",
+        };
+        let word = |kind: &ChallengeType| match kind {
+            ChallengeType::Http01 => "http-01".to_owned(),
+            ChallengeType::Dns01 => "dns-01".to_owned(),
+            ChallengeType::TlsAlpn01 => "tls-alpn-01".to_owned(),
+            ChallengeType::Unknown(word) => word.clone(),
+            other => format!("{other:?}"),
+        };
+        let offered = offered.iter().map(word).collect::<Vec<_>>().join(", ");
+        Self::NoChallenge { name: name.to_owned(), remedy, offered }
+    }
+
     /// When the CA wants to be asked again, where it said so.
     #[must_use]
     pub fn retry_after(&self) -> Option<SystemTime> {

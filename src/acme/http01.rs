@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use instant_acme::ChallengeType;
 
-use super::{AcmeError, Clock, Solver};
+use super::{AcmeError, Challenge, Clock, Solver};
 use crate::certs::Challenges;
 use crate::storage::Storage;
 
@@ -31,8 +31,9 @@ impl Solver for Http01 {
         ChallengeType::Http01
     }
 
-    async fn present(&self, token: &str, key_authorization: &str) -> Result<(), AcmeError> {
-        Ok(self.challenges.publish(&*self.storage, token, key_authorization, self.clock.now()).await?)
+    async fn present(&self, challenge: &Challenge<'_>) -> Result<(), AcmeError> {
+        let (token, answer) = (challenge.token, challenge.key_authorization);
+        Ok(self.challenges.publish(&*self.storage, token, answer, self.clock.now()).await?)
     }
 
     async fn clean_up(&self, token: &str) {

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use instant_acme::{
-    AuthorizationStatus, CertificateIdentifier, ChallengeStatus, Identifier, NewOrder, Order, OrderStatus,
+    AuthorizationStatus, CertificateIdentifier, ChallengeStatus, ChallengeType, Identifier, NewOrder, Order,
+    OrderStatus,
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 
@@ -16,9 +17,10 @@ use super::certificate::{self, Meta};
 use super::clock::unix;
 use super::record::Record;
 use super::session::{self, Session, ask};
-use super::{AcmeError, Clock, Solver, account};
+use super::solver::{self, Challenge, Solver};
+use super::{AcmeError, Clock, account};
 use crate::config::{self, CertificateId, KeyType};
-use crate::names::Hostname;
+use crate::names::HostPattern;
 use crate::storage::{Storage, keys};
 
 /// How long one attempt waits for the CA to validate, and then to issue.
@@ -30,7 +32,10 @@ const LOOK: (Duration, Duration) = (Duration::from_millis(250), Duration::from_s
 pub(super) struct Issuer {
     pub(super) acme: Arc<config::Acme>,
     pub(super) storage: Arc<dyn Storage>,
-    pub(super) solver: Arc<dyn Solver>,
+    /// Ways to prove names, the preferred one first.
+    pub(super) solvers: Vec<Arc<dyn Solver>>,
+    /// How many attempts failed before this one.
+    pub(super) failures: u32,
     pub(super) clock: Clock,
 }
 
@@ -50,7 +55,7 @@ impl Issuer {
     pub(super) async fn issue(
         &self,
         id: &CertificateId,
-        names: &[Hostname],
+        names: &[HostPattern],
         replaces: Option<CertificateIdentifier<'static>>,
     ) -> Result<(), AcmeError> {
         let session = account::open(&self.acme, &self.storage).await?;
@@ -69,12 +74,12 @@ impl Issuer {
         &self,
         session: &Session,
         id: &CertificateId,
-        names: &[Hostname],
+        names: &[HostPattern],
         replaces: Option<CertificateIdentifier<'static>>,
     ) -> Result<(), AcmeError> {
         if let Some((order, record)) = self.resume(session, id, names).await? {
             tracing::info!(certificate = %id, order = record.order, "going on with the order");
-            match self.complete(session, order, &record, names).await? {
+            match self.complete(session, id, order, &record, names).await? {
                 Progress::Issued(chain) => return self.keep(id, &chain, &record, names).await,
                 // What happened before this attempt is no reason for it to fail.
                 Progress::Dead(error) => {
@@ -84,7 +89,7 @@ impl Issuer {
             }
         }
         let (order, record) = self.begin(session, id, names, replaces).await?;
-        match self.complete(session, order, &record, names).await? {
+        match self.complete(session, id, order, &record, names).await? {
             Progress::Issued(chain) => self.keep(id, &chain, &record, names).await,
             Progress::Dead(error) => {
                 self.storage.delete(&keys::order(id)).await?;
@@ -98,7 +103,7 @@ impl Issuer {
         &self,
         session: &Session,
         id: &CertificateId,
-        names: &[Hostname],
+        names: &[HostPattern],
     ) -> Result<Option<(Order, Record)>, AcmeError> {
         let Some(record) = Record::load(&*self.storage, &self.acme, id, names).await? else {
             self.storage.delete(&keys::order(id)).await?;
@@ -118,7 +123,7 @@ impl Issuer {
         &self,
         session: &Session,
         id: &CertificateId,
-        names: &[Hostname],
+        names: &[HostPattern],
         replaces: Option<CertificateIdentifier<'static>>,
     ) -> Result<(Order, Record), AcmeError> {
         let profile = self.profile(session)?;
@@ -164,18 +169,19 @@ impl Issuer {
     async fn complete(
         &self,
         session: &Session,
+        id: &CertificateId,
         mut order: Order,
         record: &Record,
-        names: &[Hostname],
+        names: &[HostPattern],
     ) -> Result<Progress, AcmeError> {
         if order.state().status == OrderStatus::Pending {
-            let tokens = self.authorize(session, &mut order).await?;
+            let tokens = self.authorize(session, id, &mut order).await?;
             let pending = |status| status == OrderStatus::Pending;
             let left_pending = self.poll(session, &mut order, pending, "validated the names").await;
             // Pebble validates three times, and others may look again: the answers stay until the order moved on.
             if left_pending.is_ok() {
-                for token in &tokens {
-                    self.solver.clean_up(token).await;
+                for (solver, token) in &tokens {
+                    solver.clean_up(token).await;
                 }
             }
             left_pending?;
@@ -205,10 +211,15 @@ impl Issuer {
         }
     }
 
-    /// Presents an answer for each name that is not proven yet, and tells the CA to look.
-    async fn authorize(&self, session: &Session, order: &mut Order) -> Result<Vec<String>, AcmeError> {
+    /// Presents an answer for each name that is not proven yet, and tells the CA to look once all can be seen.
+    async fn authorize(
+        &self,
+        session: &Session,
+        id: &CertificateId,
+        order: &mut Order,
+    ) -> Result<Vec<(&dyn Solver, String)>, AcmeError> {
         fetch_authorizations(session, order).await?;
-        let (mut tokens, mut refused) = (Vec::new(), Vec::new());
+        let (mut presented, mut chosen) = (Vec::new(), Vec::new());
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
             let mut authorization = authorization.map_err(|e| session.seen.explain(e))?;
@@ -216,34 +227,67 @@ impl Issuer {
                 continue;
             }
             let name = authorization.identifier().to_string();
-            let mut challenge = authorization
-                .challenge(self.solver.challenge_type())
-                .ok_or_else(|| AcmeError::NoChallenge(name.clone()))?;
-            self.solver.present(&challenge.token, challenge.key_authorization().as_str()).await?;
-            tokens.push(challenge.token.clone());
+            let offered: Vec<_> = authorization.challenges.iter().map(|challenge| challenge.r#type.clone()).collect();
+            let (pattern, solver) = self.choose(&name, &offered)?;
+            let challenge = authorization
+                .challenge(solver.challenge_type())
+                .ok_or_else(|| AcmeError::no_challenge(&name, &offered))?;
+            let (token, answer) = (challenge.token.as_str(), challenge.key_authorization());
+            let asked = Challenge { certificate: id, name: &pattern, token, key_authorization: answer.as_str() };
+            solver.present(&asked).await?;
+            presented.push((solver, challenge.token.clone()));
             // One that is being looked at already, by an earlier process's word, needs no further word.
-            if challenge.status == ChallengeStatus::Pending
-                && let Err(error) = ask!(session.seen, challenge.set_ready())
-            {
-                refused.push((name, error));
+            chosen.push((name, solver, challenge.status == ChallengeStatus::Pending));
+        }
+        for (at, (_, solver, _)) in chosen.iter().enumerate() {
+            if chosen[..at].iter().all(|(_, other, _)| other.challenge_type() != solver.challenge_type()) {
+                solver.settle(id).await?;
             }
         }
-        for (name, error) in refused {
+        chosen.retain(|(_, _, waits)| *waits);
+        let mut refused = Vec::new();
+        let mut authorizations = order.authorizations();
+        while let Some(authorization) = authorizations.next().await {
+            let mut authorization = authorization.map_err(|e| session.seen.explain(e))?;
+            let name = authorization.identifier().to_string();
+            let Some((_, solver, _)) = chosen.iter().find(|(chosen, _, _)| *chosen == name) else { continue };
+            if let Some(mut challenge) = authorization.challenge(solver.challenge_type())
+                && let Err(error) = ask!(session.seen, challenge.set_ready())
+            {
+                refused.push((name, *solver, error));
+            }
+        }
+        for (name, solver, error) in refused {
             // It may have been settled meanwhile, by the earlier process's word.
-            if self.is_untouched(session, order, &name).await? {
+            if self.is_untouched(session, order, &name, solver).await? {
                 return Err(error);
             }
         }
-        Ok(tokens)
+        Ok(presented)
+    }
+
+    /// The name as a pattern, and who proves it.
+    fn choose(&self, name: &str, offered: &[ChallengeType]) -> Result<(HostPattern, &dyn Solver), AcmeError> {
+        let pattern =
+            HostPattern::parse(name).map_err(|e| AcmeError::Protocol(format!("the CA's name {name}: {e}")))?;
+        let solver = solver::choose(&self.solvers, &pattern, offered, self.failures);
+        let solver = solver.ok_or_else(|| AcmeError::no_challenge(name, offered))?;
+        Ok((pattern, &**solver))
     }
 
     /// Whether nobody has told the CA yet to validate this name.
-    async fn is_untouched(&self, session: &Session, order: &mut Order, name: &str) -> Result<bool, AcmeError> {
+    async fn is_untouched(
+        &self,
+        session: &Session,
+        order: &mut Order,
+        name: &str,
+        solver: &dyn Solver,
+    ) -> Result<bool, AcmeError> {
         let mut authorizations = order.authorizations();
         while let Some(Ok(mut authorization)) = authorizations.next().await {
             if authorization.identifier().to_string() == name {
                 ask!(session.seen, async { authorization.refresh().await.map(drop) })?;
-                let ours = self.solver.challenge_type();
+                let ours = solver.challenge_type();
                 let mut challenges = authorization.challenges.iter().filter(|challenge| challenge.r#type == ours);
                 return Ok(authorization.status == AuthorizationStatus::Pending
                     && challenges.all(|challenge| challenge.status == ChallengeStatus::Pending));
@@ -284,8 +328,14 @@ impl Issuer {
                 if ask!(session.seen, async { authorization.refresh().await.map(drop) }).is_err() {
                     continue;
                 }
-                if let Some(problem) = authorization.challenges.iter().find_map(|challenge| challenge.error.as_ref()) {
+                let failed = authorization.challenges.iter().find_map(|c| c.error.as_ref().map(|error| (c, error)));
+                if let Some((challenge, problem)) = failed {
                     return AcmeError::NotValidated {
+                        remedy: match challenge.r#type {
+                            ChallengeType::Http01 => "the name has to lead to this doorward on port 80",
+                            ChallengeType::Dns01 => "its _acme-challenge record has to be seen all over the internet",
+                            _ => "the name has to lead to this doorward",
+                        },
                         name: authorization.identifier().to_string(),
                         kind: session::kind(problem),
                         detail: session::detail(problem),
@@ -305,12 +355,12 @@ impl Issuer {
         id: &CertificateId,
         chain: &str,
         record: &Record,
-        names: &[Hostname],
+        names: &[HostPattern],
     ) -> Result<(), AcmeError> {
         let bundle = format!("{}\n{}\n", record.key.trim_end(), chain.trim_end());
         let now = self.clock.now();
         let usable = certificate::parse(id, bundle.as_bytes(), now).map_err(AcmeError::from).and_then(|issued| {
-            match names.iter().find(|name| !issued.covers(name.as_str())) {
+            match names.iter().find(|name| !issued.covers_all(std::slice::from_ref(*name))) {
                 Some(name) => Err(AcmeError::Unusable(format!("it is not valid for {name}"))),
                 None => Ok(()),
             }
@@ -345,14 +395,14 @@ async fn fetch_authorizations(session: &Session, order: &mut Order) -> Result<()
     })
 }
 
-fn identifier(name: &Hostname) -> Identifier {
-    match name.ip() {
+fn identifier(name: &HostPattern) -> Identifier {
+    match name.base().ip() {
         Some(ip) => Identifier::Ip(ip),
         None => Identifier::Dns(name.to_string()),
     }
 }
 
-fn signing_request(names: &[Hostname], key: &KeyPair) -> Result<Vec<u8>, rcgen::Error> {
+fn signing_request(names: &[HostPattern], key: &KeyPair) -> Result<Vec<u8>, rcgen::Error> {
     let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     params.distinguished_name = DistinguishedName::new();
     Ok(params.serialize_request(key)?.der().to_vec())

@@ -14,11 +14,11 @@ use super::certificate::Issued;
 use super::clock::unix;
 use super::issuer::Issuer;
 use super::plan::{self, Plan, Step};
-use super::{AcmeError, Clock, Http01, Pace, State, Status};
+use super::{AcmeError, Clock, Http01, Pace, Solver, State, Status, lock_name};
 use crate::certs::{Challenges, LocalIssuer, Table};
 use crate::config::{self, CertificateId};
 use crate::drain::Watch;
-use crate::names::{HostPattern, Hostname};
+use crate::names::HostPattern;
 use crate::storage::{Storage, StorageError, keys};
 
 /// Orders that are under way at once.
@@ -33,8 +33,8 @@ const ASKS: usize = 4;
 pub struct Wanted {
     /// What it is called in storage and in the table; [`super::certificate_id`] makes one.
     pub id: CertificateId,
-    /// Its names: at least one, no wildcard.
-    pub names: Vec<Hostname>,
+    /// Its names: at least one. Wildcards need a solver of DNS-01 for their zone.
+    pub names: Vec<HostPattern>,
     /// Whether one of the local CA is served until the first one is there.
     pub self_signed_meanwhile: bool,
 }
@@ -194,7 +194,7 @@ impl Manager {
         // Those that are kept only until ACME's are there: `tend` decides.
         let meanwhile =
             wanted.values().filter(|wanted| wanted.self_signed_meanwhile && services.local.keeps(&wanted.id));
-        all.extend(meanwhile.map(|wanted| (wanted.id.clone(), patterns(&wanted.names))));
+        all.extend(meanwhile.map(|wanted| (wanted.id.clone(), wanted.names.clone())));
         if let Err(error) = services.local.keep_only(&all) {
             tracing::error!(%error, "a self-signed certificate cannot be made");
         }
@@ -279,22 +279,25 @@ impl Shared {
     /// Lock, look again, order, write down how it went.
     async fn take_turn(&self, acme: &Arc<config::Acme>, tended: &Tended, forced: bool) -> Result<(), StorageError> {
         let (services, id) = (&self.services, &tended.wanted.id);
-        let _lease = services.storage.lock(&format!("acme-{id}")).await?;
+        let _lease = services.storage.lock(&lock_name(id)).await?;
         let _permit = self.orders.acquire().await;
         // Another process may have had the lock before, and done it.
         let plan = plan::plan(services, Some(acme), &tended.wanted, forced).await;
         let Step::Order { replaces } = &plan.step else { return Ok(()) };
         tended.show(&plan, State::Ordering);
         tracing::info!(certificate = %id, names = ?tended.wanted.names, issuer = acme.issuer.name, "getting a certificate");
-        let solver =
-            Http01::new(Arc::clone(&services.challenges), Arc::clone(&services.storage), services.clock.clone());
         let issuer = Issuer {
             acme: Arc::clone(acme),
             storage: Arc::clone(&services.storage),
-            solver: Arc::new(solver),
+            solvers: self.solvers(),
+            failures: plan.failure.as_ref().map_or(0, |failure| failure.attempts),
             clock: services.clock.clone(),
         };
-        match issuer.issue(id, &tended.wanted.names, replaces.clone()).await {
+        let issued = issuer.issue(id, &tended.wanted.names, replaces.clone()).await;
+        for solver in &issuer.solvers {
+            solver.finish(id).await;
+        }
+        match issued {
             Ok(()) => {
                 self.counter.with_label_values(&[acme.issuer.name.as_str(), "issued"]).inc();
                 tracing::info!(certificate = %id, issuer = acme.issuer.name, "got the certificate");
@@ -302,6 +305,13 @@ impl Shared {
             }
             Err(error) => self.failed(acme, tended, &plan, &error).await,
         }
+    }
+
+    /// Every way to prove a name, the preferred one first.
+    fn solvers(&self) -> Vec<Arc<dyn Solver>> {
+        let services = &self.services;
+        let (challenges, storage) = (Arc::clone(&services.challenges), Arc::clone(&services.storage));
+        vec![Arc::new(Http01::new(challenges, storage, services.clock.clone()))]
     }
 
     async fn failed(
@@ -339,9 +349,9 @@ impl Shared {
             return;
         }
         // Under the lock nobody writes the real one between the look and the deed.
-        let Ok(_lease) = services.storage.lock(&format!("acme-{}", wanted.id)).await else { return };
+        let Ok(_lease) = services.storage.lock(&lock_name(&wanted.id)).await else { return };
         if services.storage.read(&keys::certificate(&wanted.id)).await.is_ok_and(|stored| stored.is_none())
-            && let Err(error) = services.local.keep(&wanted.id, &patterns(&wanted.names))
+            && let Err(error) = services.local.keep(&wanted.id, &wanted.names)
         {
             tracing::error!(certificate = %wanted.id, %error, "a self-signed certificate cannot be made");
         }
@@ -373,8 +383,4 @@ fn by_id(wanted: Vec<Wanted>) -> BTreeMap<CertificateId, Wanted> {
         all.entry(one.id.clone()).or_insert(one).self_signed_meanwhile |= self_signed_meanwhile;
     }
     all
-}
-
-fn patterns(names: &[Hostname]) -> Vec<HostPattern> {
-    names.iter().cloned().map(HostPattern::Exact).collect()
 }

@@ -26,19 +26,19 @@ pub use error::AcmeError;
 pub use http01::Http01;
 pub use manager::{Manager, Services, Wanted};
 pub use renewal::{Validity, Window};
-pub use solver::Solver;
+pub use solver::{Challenge, Solver, lock_name};
 pub use status::{State, Status};
 
 use crate::config::CertificateId;
-use crate::names::Hostname;
+use crate::names::HostPattern;
 
 /// What the certificate for these names is called, in whatever order they are: `cert-` and a short hash.
 #[must_use]
-pub fn certificate_id(names: &[Hostname]) -> CertificateId {
-    let mut names: Vec<_> = names.iter().map(Hostname::as_str).collect();
+pub fn certificate_id(names: &[HostPattern]) -> CertificateId {
+    let mut names: Vec<_> = names.iter().map(ToString::to_string).collect();
     names.sort_unstable();
     names.dedup();
-    CertificateId::new(format!("cert-{}", short_hash(names)))
+    CertificateId::new(format!("cert-{}", short_hash(names.iter().map(String::as_str))))
 }
 
 /// 48 bits of SHA-256 over the parts, in hex.
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_certificate_is_called_the_same_whatever_the_order_of_its_names() {
-        let names = |list: &[&str]| list.iter().map(|n| n.parse().expect("a name")).collect::<Vec<Hostname>>();
+        let names = |list: &[&str]| list.iter().map(|n| n.parse().expect("a name")).collect::<Vec<HostPattern>>();
         let id = certificate_id(&names(&["a.test", "b.test"]));
         assert_eq!(id, certificate_id(&names(&["b.test", "a.test", "b.test"])));
         assert_ne!(id, certificate_id(&names(&["a.test"])));

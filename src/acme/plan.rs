@@ -88,7 +88,7 @@ async fn look(
     // One that another CA issued, or for other names, is not what is wanted, however valid.
     let ours = |issued: &Issued| {
         let same_ca = issued.meta.directory.is_empty() || issued.meta.directory == acme.issuer.directory;
-        same_ca && wanted.names.iter().all(|name| issued.certificate.covers(name.as_str()))
+        same_ca && issued.certificate.covers_all(&wanted.names)
     };
     let mut until = None;
     let mut replaces = None;
@@ -123,12 +123,12 @@ async fn look(
 /// Whether a certificate that an operator put there is valid for all names, and will be for a while.
 async fn covered(services: &Services, wanted: &Wanted, now: SystemTime) -> Result<bool, AcmeError> {
     let Some(first) = wanted.names.first() else { return Ok(true) };
-    for certificate in services.table.all_for(first.as_str()) {
+    for certificate in services.table.all_for(&first.to_string()) {
         let id = certificate.id();
         if *id == wanted.id || !lasts(&certificate, now) || services.local.keeps(id) {
             continue;
         }
-        let all = wanted.names.iter().all(|name| certificate.covers(name.as_str()));
+        let all = certificate.covers_all(&wanted.names);
         // Not one that ACME got for other routes: that one's renewal is not this one's business.
         if all && services.storage.read(&keys::certificate(id)).await?.is_none() {
             return Ok(true);

@@ -4,7 +4,7 @@ use rcgen::KeyPair;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{self, CertificateId, KeyType};
-use crate::names::Hostname;
+use crate::names::HostPattern;
 use crate::storage::{Storage, StorageError, keys};
 
 /// An order's URL and the key that its certificate will have.
@@ -19,7 +19,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn new(acme: &config::Acme, order: &str, names: &[Hostname], key: &KeyPair) -> Self {
+    pub(super) fn new(acme: &config::Acme, order: &str, names: &[HostPattern], key: &KeyPair) -> Self {
         Self {
             directory: acme.issuer.directory.clone(),
             order: order.to_owned(),
@@ -40,7 +40,7 @@ impl Record {
         storage: &dyn Storage,
         acme: &config::Acme,
         id: &CertificateId,
-        names: &[Hostname],
+        names: &[HostPattern],
     ) -> Result<Option<Self>, StorageError> {
         let Some(value) = storage.read(&keys::order(id)).await? else { return Ok(None) };
         let Ok(record) = serde_json::from_slice::<Self>(&value) else { return Ok(None) };
@@ -48,11 +48,11 @@ impl Record {
         Ok(usable.then_some(record))
     }
 
-    fn is_for(&self, acme: &config::Acme, names: &[Hostname]) -> bool {
+    fn is_for(&self, acme: &config::Acme, names: &[HostPattern]) -> bool {
         self.directory == acme.issuer.directory
             && self.profile == acme.issuer.profile
             && self.key_type == key_type_name(acme.key)
-            && self.names.iter().map(String::as_str).eq(names.iter().map(Hostname::as_str))
+            && self.names.iter().eq(names.iter().map(ToString::to_string).collect::<Vec<_>>().iter())
     }
 
     /// Whether its certificate is in the storage: the one that is there has its key.

@@ -14,7 +14,7 @@ use crate::config::{
     CertificateChoice, CertificateId, Config, HttpsPolicy, Route, RouteHost, Storage as StorageConfig,
 };
 use crate::drain::Watch;
-use crate::names::{HostMap, HostPattern, Hostname};
+use crate::names::{HostMap, HostPattern};
 use crate::storage::{FileStorage, MemoryStorage, Storage, StorageError};
 
 /// All sources of one process.
@@ -145,12 +145,7 @@ fn pins(config: &Config) -> HostMap<CertificateId> {
 fn wanted(config: &Config) -> Vec<Wanted> {
     let of_acme = |route: &&Arc<Route>| route.certificate == CertificateChoice::Auto && route.https != HttpsPolicy::Off;
     let wanted = |route: &Arc<Route>| {
-        // A loaded config has no wildcards here: HTTP-01 cannot prove them.
-        let exact = |pattern: HostPattern| match pattern {
-            HostPattern::Exact(name) => Some(name),
-            HostPattern::Wildcard(_) => None,
-        };
-        let names: Vec<Hostname> = patterns(route).filter_map(exact).collect();
+        let names: Vec<HostPattern> = patterns(route).collect();
         let id = acme::certificate_id(&names);
         (!names.is_empty()).then_some(Wanted { id, names, self_signed_meanwhile: route.self_signed_until_issued })
     };

@@ -7,7 +7,7 @@ use doorward::acme::{Clock, ClockHand, Manager, Pace, Services, State, Status, W
 use doorward::certs::{Certificate, Challenges, LocalIssuer, Stored, Table};
 use doorward::config::{self, CertificateId};
 use doorward::drain::{self, Drain};
-use doorward::names::Hostname;
+use doorward::names::HostPattern;
 use doorward::storage::{FileStorage, Storage};
 use tokio::task::JoinSet;
 
@@ -35,7 +35,7 @@ pub fn open(folder: &tempfile::TempDir) -> Arc<dyn Storage> {
     Arc::new(FileStorage::open(folder.path()).expect("opens"))
 }
 
-pub fn names(list: &[&str]) -> Vec<Hostname> {
+pub fn names(list: &[&str]) -> Vec<HostPattern> {
     list.iter().map(|name| name.parse().expect("a name")).collect()
 }
 
