@@ -8,6 +8,7 @@ use instant_acme::ChallengeType;
 use super::AcmeError;
 use crate::config::CertificateId;
 use crate::names::HostPattern;
+use crate::storage::keys;
 
 /// What a CA asks for, for one name.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +61,7 @@ pub trait Solver: Send + Sync + 'static {
 /// The lock that is held while a certificate is ordered.
 #[must_use]
 pub fn lock_name(certificate: &CertificateId) -> String {
-    format!("acme-{certificate}")
+    keys::certificate_lock(certificate)
 }
 
 /// The solver for a name, of those whose challenge the CA offers: the first in order of preference, and after

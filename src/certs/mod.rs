@@ -4,9 +4,11 @@
 //! [`Certificate::from_pem`], which checks them; the [`Table`] takes the result; handshakes are served from
 //! it from then on.
 
+mod bundle;
 mod certificate;
 mod chain;
 mod challenges;
+mod disabled;
 mod error;
 mod key_kind;
 mod local_ca;
@@ -16,14 +18,17 @@ mod pem;
 mod resolver;
 mod stored;
 mod table;
+mod vault;
 
 pub mod directory;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub(crate) use certificate::provider;
+pub use bundle::Bundle;
 pub use certificate::{Certificate, SignatureScheme, Warning};
 pub use challenges::Challenges;
+pub use disabled::Disabled;
 pub use directory::{Directory, DirectoryHandle};
 pub use error::CertificateError;
 pub use key_kind::KeyKind;
@@ -34,6 +39,7 @@ pub use pem::{PemPart, PemParts};
 pub use resolver::Chosen;
 pub use stored::{Stored, Unusable};
 pub use table::{Ask, Choice, Table};
+pub use vault::{About, Origin, Vault, VaultError, Version, Wish};
 
 /// Bytes in lower-case hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
