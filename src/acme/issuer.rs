@@ -19,6 +19,7 @@ use super::record::Record;
 use super::session::{self, Session, ask};
 use super::solver::{self, Challenge, Solver};
 use super::{AcmeError, Clock, account};
+use crate::certs::Vault;
 use crate::config::{self, CertificateId, KeyType};
 use crate::names::HostPattern;
 use crate::storage::{Storage, keys};
@@ -37,6 +38,7 @@ pub(super) struct Issuer {
     /// How many attempts failed before this one.
     pub(super) failures: u32,
     pub(super) clock: Clock,
+    pub(super) progress: super::progress::Progress,
 }
 
 /// How an order ended for now.
@@ -185,6 +187,7 @@ impl Issuer {
                 }
             }
             left_pending?;
+            self.progress.all("proven; the CA issues");
         }
         if order.state().status == OrderStatus::Ready {
             let key = KeyPair::from_pem(&record.key)?;
@@ -223,10 +226,11 @@ impl Issuer {
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
             let mut authorization = authorization.map_err(|e| session.seen.explain(e))?;
+            let name = authorization.identifier().to_string();
             if authorization.status != AuthorizationStatus::Pending {
+                self.progress.set(&name, "proven already");
                 continue;
             }
-            let name = authorization.identifier().to_string();
             let offered: Vec<_> = authorization.challenges.iter().map(|challenge| challenge.r#type.clone()).collect();
             let (pattern, solver) = self.choose(&name, &offered)?;
             let challenge = authorization
@@ -235,6 +239,7 @@ impl Issuer {
             let (token, answer) = (challenge.token.as_str(), challenge.key_authorization());
             let asked = Challenge { certificate: id, name: &pattern, token, key_authorization: answer.as_str() };
             solver.present(&asked).await?;
+            self.progress.set(&name, format!("{} answer is in place", challenge_word(&solver.challenge_type())));
             presented.push((solver, challenge.token.clone()));
             // One that is being looked at already, by an earlier process's word, needs no further word.
             chosen.push((name, solver, challenge.status == ChallengeStatus::Pending));
@@ -251,6 +256,7 @@ impl Issuer {
             let mut authorization = authorization.map_err(|e| session.seen.explain(e))?;
             let name = authorization.identifier().to_string();
             let Some((_, solver, _)) = chosen.iter().find(|(chosen, _, _)| *chosen == name) else { continue };
+            self.progress.set(&name, format!("the CA validates by {}", challenge_word(&solver.challenge_type())));
             if let Some(mut challenge) = authorization.challenge(solver.challenge_type())
                 && let Err(error) = ask!(session.seen, challenge.set_ready())
             {
@@ -370,17 +376,29 @@ impl Issuer {
             return Err(error);
         }
         // The bundle last but for the record: a crash in between resumes the order and writes both again.
+        Vault::new(Arc::clone(&self.storage)).archive(id, unix(now)).await?;
         let meta = Meta {
             issuer: self.acme.issuer.name.clone(),
             directory: self.acme.issuer.directory.clone(),
             profile: self.acme.issuer.profile.clone(),
             issued: unix(now),
             ari: None,
+            revoked: None,
         };
         meta.save(&*self.storage, id).await?;
         self.storage.write(&keys::certificate(id), bundle.as_bytes()).await?;
         self.storage.delete(&keys::order(id)).await?;
         Ok(())
+    }
+}
+
+/// A challenge as RFC 8555 calls it.
+fn challenge_word(kind: &ChallengeType) -> &'static str {
+    match kind {
+        ChallengeType::Http01 => "http-01",
+        ChallengeType::Dns01 => "dns-01",
+        ChallengeType::TlsAlpn01 => "tls-alpn-01",
+        _ => "another challenge",
     }
 }
 

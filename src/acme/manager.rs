@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use arc_swap::ArcSwap;
 use prometheus::{IntCounterVec, Opts, Registry};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
@@ -14,7 +15,8 @@ use super::certificate::Issued;
 use super::clock::unix;
 use super::issuer::Issuer;
 use super::plan::{self, Plan, Step};
-use super::{AcmeError, Clock, Http01, Pace, Solver, State, Status, lock_name};
+use super::progress::Progress;
+use super::{AcmeError, Asked, Clock, Http01, Pace, Solver, State, Status, lock_name};
 use crate::certs::{Challenges, LocalIssuer, Table};
 use crate::config::{self, CertificateId};
 use crate::drain::Watch;
@@ -37,6 +39,8 @@ pub struct Wanted {
     pub names: Vec<HostPattern>,
     /// Whether one of the local CA is served until the first one is there.
     pub self_signed_meanwhile: bool,
+    /// What an operator asked for who had it generated; none: a route wants it, and what covers its names will do.
+    pub asked: Option<Asked>,
 }
 
 impl Wanted {
@@ -65,6 +69,9 @@ pub struct Services {
     pub pace: Pace,
 }
 
+/// Certificates with a wildcard among their names.
+pub(super) type Wildcards = Vec<(CertificateId, Vec<HostPattern>)>;
+
 /// Sees to it that each wanted certificate is there and in date.
 pub struct Manager {
     shared: Arc<Shared>,
@@ -84,6 +91,7 @@ struct Tended {
     forced: AtomicBool,
     poke: Notify,
     status: Mutex<Status>,
+    progress: Progress,
 }
 
 struct Shared {
@@ -92,6 +100,8 @@ struct Shared {
     looks: Semaphore,
     asks: Semaphore,
     counter: IntCounterVec,
+    /// Those that are wanted and have a wildcard: they may cover what others want.
+    wildcards: ArcSwap<Wildcards>,
 }
 
 impl Manager {
@@ -105,7 +115,7 @@ impl Manager {
         let counter = IntCounterVec::new(options, &["issuer", "outcome"])?;
         registry.register(Box::new(counter.clone()))?;
         let [orders, looks, asks] = [ORDERS, LOOKS, ASKS].map(Semaphore::new);
-        let shared = Shared { services, orders, looks, asks, counter };
+        let shared = Shared { services, orders, looks, asks, counter, wildcards: ArcSwap::default() };
         let entries = Mutex::default();
         Ok(Self { shared: Arc::new(shared), drain, acme: watch::Sender::new(None), entries })
     }
@@ -128,6 +138,9 @@ impl Manager {
             changed
         });
         let wanted = by_id(wanted);
+        let has_wildcard = |wanted: &&Wanted| wanted.names.iter().any(HostPattern::is_wildcard);
+        let wildcards = wanted.values().filter(has_wildcard).map(|one| (one.id.clone(), one.names.clone()));
+        self.shared.wildcards.store(Arc::new(wildcards.collect()));
         let mut entries = self.entries();
         entries.retain(|id, entry| {
             let stays = wanted.get(id) == Some(&entry.certificate.wanted);
@@ -145,9 +158,19 @@ impl Manager {
     /// How each wanted certificate stands, by id.
     #[must_use]
     pub fn status(&self) -> Vec<Status> {
-        let issuer = self.acme.borrow().as_ref().map(|acme| acme.issuer.name.clone());
-        let status = |entry: &Entry| Status { issuer: issuer.clone(), ..entry.certificate.status().clone() };
+        let acme = self.acme.borrow().clone();
+        let status = |entry: &Entry| {
+            let tended = &entry.certificate;
+            let issuer = tended.acme(acme.as_ref()).map(|acme| acme.issuer.name.clone());
+            Status { issuer, progress: tended.progress.list(), ..tended.status().clone() }
+        };
         self.entries().values().map(status).collect()
+    }
+
+    /// Whether there is a way to prove this name as things stand.
+    #[must_use]
+    pub fn can_prove(&self, name: &HostPattern) -> bool {
+        self.shared.solvers().iter().any(|solver| solver.can_prove(name))
     }
 
     /// Orders the certificate now, whatever its age and whatever failed before. Returns whether it is wanted.
@@ -171,8 +194,9 @@ impl Manager {
             last_error: None,
             last_failure: None,
             next_attempt: None,
+            progress: Vec::new(),
         });
-        let certificate = Arc::new(Tended { wanted, forced: AtomicBool::new(false), poke: Notify::new(), status });
+        let certificate = Arc::new(Tended { wanted, forced: AtomicBool::new(false), poke: Notify::new(), status, progress: Progress::default() });
         let (shared, tended, acme, mut drain) =
             (Arc::clone(&self.shared), Arc::clone(&certificate), self.acme.subscribe(), self.drain.clone());
         let task = tokio::spawn(async move {
@@ -221,7 +245,7 @@ impl std::fmt::Debug for Manager {
 async fn tend(shared: &Shared, tended: &Tended, mut acme: watch::Receiver<Option<Arc<config::Acme>>>) {
     let id = &tended.wanted.id;
     loop {
-        let current = acme.borrow_and_update().clone();
+        let current = tended.acme(acme.borrow_and_update().as_ref());
         let forced = tended.forced.swap(false, Ordering::AcqRel);
         let plan = shared.look(&current, tended, forced).await;
         tended.show(&plan, plan.state);
@@ -255,7 +279,7 @@ impl Shared {
     async fn look(&self, acme: &Option<Arc<config::Acme>>, tended: &Tended, forced: bool) -> Plan {
         // The semaphore is never closed.
         let _permit = self.looks.acquire().await;
-        plan::plan(&self.services, acme.as_ref(), &tended.wanted, forced).await
+        plan::plan(&self.services, acme.as_ref(), &tended.wanted, forced, &self.wildcards.load()).await
     }
 
     /// Asks the CA for its renewal window when the time has come; the plan then follows from what is kept of it.
@@ -282,7 +306,7 @@ impl Shared {
         let _lease = services.storage.lock(&lock_name(id)).await?;
         let _permit = self.orders.acquire().await;
         // Another process may have had the lock before, and done it.
-        let plan = plan::plan(services, Some(acme), &tended.wanted, forced).await;
+        let plan = plan::plan(services, Some(acme), &tended.wanted, forced, &self.wildcards.load()).await;
         let Step::Order { replaces } = &plan.step else { return Ok(()) };
         tended.show(&plan, State::Ordering);
         tracing::info!(certificate = %id, names = ?tended.wanted.names, issuer = acme.issuer.name, "getting a certificate");
@@ -292,7 +316,9 @@ impl Shared {
             solvers: self.solvers(),
             failures: plan.failure.as_ref().map_or(0, |failure| failure.attempts),
             clock: services.clock.clone(),
+            progress: tended.progress.clone(),
         };
+        tended.progress.begin(tended.wanted.names.iter().map(ToString::to_string), "asking the CA");
         let issued = issuer.issue(id, &tended.wanted.names, replaces.clone()).await;
         for solver in &issuer.solvers {
             solver.finish(id).await;
@@ -359,6 +385,12 @@ impl Shared {
 }
 
 impl Tended {
+    /// What it is ordered by.
+    fn acme(&self, acme: Option<&Arc<config::Acme>>) -> Option<Arc<config::Acme>> {
+        let asked = self.wanted.asked.as_ref();
+        acme.map(|acme| asked.map_or_else(|| Arc::clone(acme), |asked| asked.tailor(acme)))
+    }
+
     fn show(&self, plan: &Plan, state: State) {
         let mut status = self.status();
         status.state = state;
@@ -380,7 +412,11 @@ fn by_id(wanted: Vec<Wanted>) -> BTreeMap<CertificateId, Wanted> {
     let mut all: BTreeMap<CertificateId, Wanted> = BTreeMap::new();
     for one in wanted.into_iter().map(Wanted::in_order) {
         let self_signed_meanwhile = one.self_signed_meanwhile;
-        all.entry(one.id.clone()).or_insert(one).self_signed_meanwhile |= self_signed_meanwhile;
+        let asked = one.asked.clone();
+        let entry = all.entry(one.id.clone()).or_insert(one);
+        entry.self_signed_meanwhile |= self_signed_meanwhile;
+        // What an operator asked for goes before what a route leaves open.
+        entry.asked = entry.asked.take().or(asked);
     }
     all
 }

@@ -6,6 +6,7 @@
 //! on this node and on every other. What fails is kept (`backoff`) and tried again ever more seldom.
 
 mod account;
+mod asked;
 mod backoff;
 mod certificate;
 mod clock;
@@ -14,12 +15,14 @@ mod http01;
 mod issuer;
 mod manager;
 mod plan;
+mod progress;
 mod record;
 mod renewal;
 mod session;
 mod solver;
 mod status;
 
+pub use asked::{Asked, Reason, find_issuer, issuers, revoke, revoked};
 pub use backoff::Pace;
 pub use clock::{Clock, ClockHand};
 pub use error::AcmeError;
@@ -27,7 +30,7 @@ pub use http01::Http01;
 pub use manager::{Manager, Services, Wanted};
 pub use renewal::{Validity, Window};
 pub use solver::{Challenge, Solver, lock_name};
-pub use status::{State, Status};
+pub use status::{Kept, State, Status};
 
 use crate::config::CertificateId;
 use crate::names::HostPattern;

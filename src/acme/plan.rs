@@ -8,15 +8,18 @@ use instant_acme::CertificateIdentifier;
 use super::backoff::Failure;
 use super::certificate::{Issued, seconds};
 use super::clock::{from_unix, unix};
+use super::manager::Wildcards;
 use super::record::Record;
 use super::status::State;
 use super::{AcmeError, Services, Wanted};
-use crate::certs::Certificate;
-use crate::config;
-use crate::storage::keys;
+use crate::certs::{Certificate, Origin, Vault};
+use crate::config::{self, CertificateId};
+use crate::names::HostPattern;
 
 /// How soon it is seen that a directory's certificate no longer covers the names.
 const COVERED_LOOK: Duration = Duration::from_secs(60);
+/// How soon it is seen that a wildcard that is waited for has failed.
+const AWAITED_LOOK: Duration = Duration::from_secs(2);
 /// How soon it is looked again where the storage failed.
 const STORAGE_LOOK: Duration = Duration::from_secs(30);
 /// An order for names that a directory's certificate covers begins this long before that one's end.
@@ -45,8 +48,14 @@ pub(super) enum Step {
 }
 
 /// Looks at the storage, the table and the clock, and asks nobody else.
-pub(super) async fn plan(services: &Services, acme: Option<&Arc<config::Acme>>, wanted: &Wanted, forced: bool) -> Plan {
-    match look(services, acme, wanted, forced).await {
+pub(super) async fn plan(
+    services: &Services,
+    acme: Option<&Arc<config::Acme>>,
+    wanted: &Wanted,
+    forced: bool,
+    wildcards: &Wildcards,
+) -> Plan {
+    match look(services, acme, wanted, forced, wildcards).await {
         Ok(plan) => plan,
         Err(error) => {
             tracing::error!(certificate = %wanted.id, %error, "the storage cannot be used");
@@ -65,6 +74,7 @@ async fn look(
     acme: Option<&Arc<config::Acme>>,
     wanted: &Wanted,
     forced: bool,
+    wildcards: &Wildcards,
 ) -> Result<Plan, AcmeError> {
     let (storage, now) = (&services.storage, services.clock.now());
     let issued = Issued::load(&**storage, &wanted.id, now).await?;
@@ -79,8 +89,9 @@ async fn look(
         lifetime: issued.as_ref().map(|i| i.validity().lifetime()),
     };
     let Some(acme) = acme else { return Ok(plan) };
-    if !forced && covered(services, wanted, now).await? {
-        plan.step = Step::Wait(Some(now + COVERED_LOOK));
+    let cover = if forced || wanted.asked.is_some() { Cover::None } else { covered(services, wanted, now, wildcards).await? };
+    if cover != Cover::None {
+        plan.step = Step::Wait(Some(now + if cover == Cover::There { COVERED_LOOK } else { AWAITED_LOOK }));
         plan.state = State::Covered;
         plan.failure = None;
         return Ok(plan);
@@ -120,9 +131,25 @@ async fn look(
     Ok(plan)
 }
 
-/// Whether a certificate that an operator put there is valid for all names, and will be for a while.
-async fn covered(services: &Services, wanted: &Wanted, now: SystemTime) -> Result<bool, AcmeError> {
-    let Some(first) = wanted.names.first() else { return Ok(true) };
+/// Whether another certificate makes an order needless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cover {
+    /// No.
+    None,
+    /// One that is wanted and has a wildcard will do, once it is there.
+    Awaited,
+    /// One is valid for all names, and will be for a while.
+    There,
+}
+
+/// Looks for a certificate that an operator brought, or had generated with a wildcard, and that has all names.
+async fn covered(
+    services: &Services,
+    wanted: &Wanted,
+    now: SystemTime,
+    wildcards: &Wildcards,
+) -> Result<Cover, AcmeError> {
+    let Some(first) = wanted.names.first() else { return Ok(Cover::There) };
     for certificate in services.table.all_for(&first.to_string()) {
         let id = certificate.id();
         if *id == wanted.id || !lasts(&certificate, now) || services.local.keeps(id) {
@@ -130,11 +157,44 @@ async fn covered(services: &Services, wanted: &Wanted, now: SystemTime) -> Resul
         }
         let all = certificate.covers_all(&wanted.names);
         // Not one that ACME got for other routes: that one's renewal is not this one's business.
-        if all && services.storage.read(&keys::certificate(id)).await?.is_none() {
-            return Ok(true);
+        if all && !is_generated(services, id).await? {
+            return Ok(Cover::There);
         }
     }
-    Ok(false)
+    piggyback(services, wanted, now, wildcards).await
+}
+
+/// One wildcard serves the regular names of many apps, with no order for each. Names with a wildcard of their own
+/// are ordered by themselves: so no two certificates ever wait for each other.
+async fn piggyback(
+    services: &Services,
+    wanted: &Wanted,
+    now: SystemTime,
+    wildcards: &Wildcards,
+) -> Result<Cover, AcmeError> {
+    if wanted.names.iter().any(HostPattern::is_wildcard) {
+        return Ok(Cover::None);
+    }
+    for (id, names) in wildcards.iter().filter(|(id, _)| *id != wanted.id) {
+        if !wanted.names.iter().all(|name| names.iter().any(|other| other.covers(name))) {
+            continue;
+        }
+        match services.table.get(id) {
+            Some(certificate) if lasts(&certificate, now) && certificate.covers_all(&wanted.names) => {
+                return Ok(Cover::There);
+            }
+            // It is on its way, unless it has failed: then the names are better off with a certificate of their own.
+            None if Failure::load(&*services.storage, id).await?.is_none() => return Ok(Cover::Awaited),
+            _ => {}
+        }
+    }
+    Ok(Cover::None)
+}
+
+/// Whether ACME got it: what an operator brought has no word of a CA beside it.
+async fn is_generated(services: &Services, id: &CertificateId) -> Result<bool, AcmeError> {
+    let about = Vault::new(Arc::clone(&services.storage)).about(id).await?;
+    Ok(about.is_some_and(|about| about.origin == Origin::Generated))
 }
 
 fn lasts(certificate: &Certificate, now: SystemTime) -> bool {

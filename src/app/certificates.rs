@@ -147,7 +147,7 @@ fn wanted(config: &Config) -> Vec<Wanted> {
     let wanted = |route: &Arc<Route>| {
         let names: Vec<HostPattern> = patterns(route).collect();
         let id = acme::certificate_id(&names);
-        (!names.is_empty()).then_some(Wanted { id, names, self_signed_meanwhile: route.self_signed_until_issued })
+        (!names.is_empty()).then_some(Wanted { id, names, self_signed_meanwhile: route.self_signed_until_issued, asked: None })
     };
     config.routes.iter().filter(of_acme).filter_map(wanted).collect()
 }

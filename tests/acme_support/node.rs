@@ -41,7 +41,7 @@ pub fn names(list: &[&str]) -> Vec<HostPattern> {
 
 pub fn wanted(list: &[&str]) -> Wanted {
     let names = names(list);
-    Wanted { id: certificate_id(&names), names, self_signed_meanwhile: false }
+    Wanted { id: certificate_id(&names), names, self_signed_meanwhile: false, asked: None }
 }
 
 impl Node {
