@@ -64,8 +64,7 @@ pub async fn revoke(
     let issuer = issuers(acme).find(|issuer| issuer.directory == meta.directory);
     let issuer = issuer.ok_or_else(|| AcmeError::NotOurs(id.to_string()))?;
     let own = config::Acme { issuer: issuer.clone(), ..acme.clone() };
-    let session =
-        account::open_existing(&own, storage).await?.ok_or_else(|| AcmeError::NotOurs(id.to_string()))?;
+    let session = account::open_existing(&own, storage).await?.ok_or_else(|| AcmeError::NotOurs(id.to_string()))?;
     let leaf = certificate.chain().next().unwrap_or_default().to_vec().into();
     let request = instant_acme::RevocationRequest { certificate: &leaf, reason: Some(reason.into()) };
     match super::session::ask!(session.seen, session.account.revoke(&request)) {

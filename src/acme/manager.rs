@@ -196,7 +196,13 @@ impl Manager {
             next_attempt: None,
             progress: Vec::new(),
         });
-        let certificate = Arc::new(Tended { wanted, forced: AtomicBool::new(false), poke: Notify::new(), status, progress: Progress::default() });
+        let certificate = Arc::new(Tended {
+            wanted,
+            forced: AtomicBool::new(false),
+            poke: Notify::new(),
+            status,
+            progress: Progress::default(),
+        });
         let (shared, tended, acme, mut drain) =
             (Arc::clone(&self.shared), Arc::clone(&certificate), self.acme.subscribe(), self.drain.clone());
         let task = tokio::spawn(async move {

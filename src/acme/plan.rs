@@ -89,7 +89,8 @@ async fn look(
         lifetime: issued.as_ref().map(|i| i.validity().lifetime()),
     };
     let Some(acme) = acme else { return Ok(plan) };
-    let cover = if forced || wanted.asked.is_some() { Cover::None } else { covered(services, wanted, now, wildcards).await? };
+    let cover =
+        if forced || wanted.asked.is_some() { Cover::None } else { covered(services, wanted, now, wildcards).await? };
     if cover != Cover::None {
         plan.step = Step::Wait(Some(now + if cover == Cover::There { COVERED_LOOK } else { AWAITED_LOOK }));
         plan.state = State::Covered;

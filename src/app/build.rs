@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+
 use prometheus::{IntCounter, IntCounterVec, Opts};
 
 use super::reload::{Fixed, Tried};
@@ -52,8 +54,9 @@ pub(super) fn start(config: Config, options: Options) -> Result<App, StartError>
     let registry = metrics.registry();
     let (drain, watch) = drain::channel();
     let challenges = Arc::new(Challenges::new());
-    let certificates =
-        certificates::Sources::start(&runtime, &config, &options, Arc::clone(&challenges), &registry, &watch)?;
+    let refresh = Arc::new(Notify::new());
+    let services = certificates::Given { challenges: Arc::clone(&challenges), refresh: Arc::clone(&refresh) };
+    let certificates = certificates::Sources::start(&runtime, &config, &options, services, &registry, &watch)?;
     registry.register(Box::new(expiry::Expiry::new(Arc::clone(&options.table))?))?;
     let dropped = IntCounter::new("doorward_access_log_dropped_total", "Access log lines that were not written.")?;
     let restarts = IntCounter::new("doorward_worker_restarts_total", "Workers that panicked and were started again.")?;
@@ -73,6 +76,7 @@ pub(super) fn start(config: Config, options: Options) -> Result<App, StartError>
     let shared = Shared {
         settings: Arc::new(ArcSwap::from_pointee(settings)),
         challenges,
+        disabled: Arc::clone(options.table.disabled()),
         access,
         permits: Permits::new(config.limits.connections, config.limits.handshakes),
         restarts,
@@ -126,6 +130,7 @@ pub(super) fn start(config: Config, options: Options) -> Result<App, StartError>
         workers,
         certificates,
         readiness,
+        refresh,
         reloads,
         last_reload,
         tried,

@@ -6,6 +6,7 @@
 
 mod build;
 mod certificates;
+mod certs;
 mod expiry;
 mod logs;
 mod reload;
@@ -20,6 +21,9 @@ use std::time::SystemTime;
 
 use prometheus::IntCounterVec;
 use tokio::runtime::Runtime;
+use tokio::sync::Notify;
+
+pub use certs::Desk;
 
 use crate::admin::api::BindError as AdminError;
 use crate::admin::command::Inbox;
@@ -77,6 +81,8 @@ struct State {
     workers: Vec<Worker>,
     certificates: certificates::Sources,
     readiness: Readiness,
+    /// Has what operators want looked at again.
+    refresh: Arc<Notify>,
     reloads: IntCounterVec,
     last_reload: Option<ReloadView>,
     tried: reload::Tried,

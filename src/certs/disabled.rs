@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 
@@ -13,6 +14,8 @@ use crate::storage::{Events, Storage, StorageError, keys};
 #[derive(Debug, Default)]
 pub struct Disabled {
     published: ArcSwap<Published>,
+    /// Whether there is any: nearly never, so that a request costs no more than this look.
+    any: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -25,7 +28,7 @@ impl Disabled {
     /// Whether the canonical `host`, or the wildcard one label up, is switched off.
     #[must_use]
     pub fn contains(&self, host: &str) -> bool {
-        self.published.load().hosts.find_named(host).is_some()
+        self.any.load(Ordering::Relaxed) && self.published.load().hosts.find_named(host).is_some()
     }
 
     /// All that is switched off, and since when (unix seconds).
@@ -47,7 +50,9 @@ impl Disabled {
             published.hosts.insert(pattern, ());
             published.list.insert(name, since.unwrap_or(0));
         }
+        let any = !published.list.is_empty();
         self.published.store(Arc::new(published));
+        self.any.store(any, Ordering::Release);
         Ok(())
     }
 
@@ -81,12 +86,7 @@ impl Disabled {
     ///
     /// # Errors
     /// [`StorageError`].
-    pub async fn set(
-        &self,
-        storage: &dyn Storage,
-        name: &HostPattern,
-        since: Option<u64>,
-    ) -> Result<(), StorageError> {
+    pub async fn set(&self, storage: &dyn Storage, name: &HostPattern, since: Option<u64>) -> Result<(), StorageError> {
         let key = keys::disabled(&name.to_string());
         match since {
             Some(since) => storage.write(&key, since.to_string().as_bytes()).await?,

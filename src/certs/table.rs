@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::{Certificate, Disabled};
 use super::certificate::SignatureScheme;
+use super::{Certificate, Disabled};
 use crate::config::CertificateId;
 use crate::names::{HostMap, HostPattern, Hostname};
 
