@@ -168,8 +168,9 @@ fn needs_storage(config: &Config) -> bool {
     config.routes.iter().any(|route| made(route))
 }
 
-/// Where the local CA is.
-pub(super) fn local_ca(config: &Config) -> PathBuf {
+/// Where the local CA of a config is.
+#[must_use]
+pub fn local_ca(config: &Config) -> PathBuf {
     let StorageConfig::File { path } = &config.storage;
     path.join("local-ca")
 }

@@ -23,6 +23,7 @@ use prometheus::IntCounterVec;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
+pub use certificates::local_ca as own_ca_folder;
 pub use certs::Desk;
 
 use crate::admin::api::BindError as AdminError;

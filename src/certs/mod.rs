@@ -36,7 +36,7 @@ pub use disabled::Disabled;
 pub use error::CertificateError;
 pub use key_kind::KeyKind;
 pub use links::{ChainLink, links};
-pub use local_ca::{LocalCa, LocalCaError, MAX_LEAF_DAYS, PemPair};
+pub use local_ca::{LocalCa, LocalCaError, MAX_LEAF_DAYS, PemPair, signing_request};
 pub use local_issuer::{LocalIssuer, LocalIssuerError};
 pub use on_demand::{BoxFuture, OnDemand, OnDemandError};
 pub use pem::{PemPart, PemParts};

@@ -3,6 +3,7 @@
 mod support;
 
 mod acme;
+mod certs_commands;
 mod check;
 mod dev;
 mod directory;
