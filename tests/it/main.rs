@@ -3,6 +3,7 @@
 mod support;
 
 mod acme;
+mod ca;
 mod certs_commands;
 mod check;
 mod dev;
@@ -10,6 +11,7 @@ mod directory;
 mod drain;
 mod failures;
 mod framing;
+mod generate;
 mod headers;
 mod observe;
 mod operate;
@@ -18,5 +20,6 @@ mod reload;
 mod responses;
 mod sni;
 mod streaming;
+mod takeover;
 mod tls;
 mod websocket;

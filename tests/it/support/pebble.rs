@@ -23,12 +23,19 @@ pub(crate) struct PebblePlan {
     api: SocketAddr,
     http: SocketAddr,
     seconds: u64,
+    bad_nonces: &'static str,
 }
 
 impl Pebble {
     /// A CA that will validate at `http` and issue certificates of this many seconds; not started yet.
     pub(crate) fn plan(http: SocketAddr, seconds: u64) -> PebblePlan {
-        PebblePlan { home: tempfile::tempdir().expect("a folder"), api: free("127.0.0.1"), http, seconds }
+        PebblePlan {
+            home: tempfile::tempdir().expect("a folder"),
+            api: free("127.0.0.1"),
+            http,
+            seconds,
+            bad_nonces: "15",
+        }
     }
 
     /// The config that has doorward use it.
@@ -44,6 +51,12 @@ impl PebblePlan {
     /// Where doorward has to answer plain HTTP.
     pub(crate) fn http(&self) -> SocketAddr {
         self.http
+    }
+
+    /// Without the bad nonces that doorward has to cope with: other clients give up sooner.
+    pub(crate) fn patient(mut self) -> Self {
+        self.bad_nonces = "0";
+        self
     }
 
     /// The directory's URL.
@@ -75,7 +88,7 @@ impl PebblePlan {
             Command::new(program)
                 .args(args)
                 .env("PEBBLE_VA_NOSLEEP", "1")
-                .env("PEBBLE_WFE_NONCEREJECT", "15")
+                .env("PEBBLE_WFE_NONCEREJECT", self.bad_nonces)
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
