@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use doorward::certs::{Ask, Certificate, Choice, PemPart, PemParts, SignatureScheme};
-use doorward::config::{BackendAddress, CertificateChoice, CertificateId, HttpsPolicy, Route, RouteHost};
+use doorward::config::{BackendAddress, CertificateId, Route, RouteHost};
 use doorward::names::HostPattern;
 use doorward::{certs, route};
 use rcgen::{CertificateParams, KeyPair};
@@ -16,6 +16,9 @@ const NAMES: usize = 10_000;
 fn main() {
     divan::main();
 }
+
+const LISTENER: std::net::SocketAddr =
+    std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 443);
 
 fn name(n: usize) -> String {
     format!("app-{n}.customer-{}.example.com", n % 100)
@@ -91,18 +94,9 @@ fn route_by_host_and_path(bencher: divan::Bencher<'_, '_>) {
     let routes: Vec<Arc<Route>> = (0..NAMES)
         .flat_map(|n| ["/", "/api"].map(|path| (n, path)))
         .map(|(n, path)| {
-            Arc::new(Route {
-                name: format!("{}{path}", name(n)),
-                hosts: vec![RouteHost::Pattern(HostPattern::parse(&name(n)).expect("a name"))],
-                path: path.into(),
-                backend: vec![backend.clone()],
-                https: HttpsPolicy::Redirect,
-                certificate: CertificateChoice::Directory,
-                self_signed_until_issued: false,
-                rewrite_host: None,
-                forwarded: false,
-                tls_headers: false,
-            })
+            let host = RouteHost::Pattern(HostPattern::parse(&name(n)).expect("a name"));
+            let route = Route::new(vec![host], vec![backend.clone()]);
+            Arc::new(Route { name: format!("{}{path}", name(n)), path: path.into(), ..route })
         })
         .collect();
     let table = route::Table::new(&routes).expect("no conflict");
@@ -110,6 +104,6 @@ fn route_by_host_and_path(bencher: divan::Bencher<'_, '_>) {
     let mut n = 0;
     bencher.bench_local(move || {
         n = (n + 7919) % NAMES;
-        assert!(table.find(black_box(&names[n]), black_box(b"/api/users?page=2")).is_some());
+        assert!(table.find(black_box(&names[n]), black_box(b"/api/users?page=2"), LISTENER).is_some());
     });
 }

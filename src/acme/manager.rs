@@ -269,7 +269,13 @@ async fn tend(shared: &Shared, tended: &Tended, mut acme: watch::Receiver<Option
             () = sleep(&shared.services.clock, until) => {}
             () = shared.ask_ca(current.as_deref(), id, plan.ask_at) => {}
             () = tended.poke.notified() => {}
-            changed = acme.changed() => if changed.is_err() { return },
+            changed = acme.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                let new = acme.borrow().clone();
+                shared.forgive(tended, current.as_deref(), new.as_deref()).await;
+            }
         }
     }
 }
@@ -286,6 +292,17 @@ impl Shared {
         // The semaphore is never closed.
         let _permit = self.looks.acquire().await;
         plan::plan(&self.services, acme.as_ref(), &tended.wanted, forced, &self.wildcards.load()).await
+    }
+
+    /// Forgets the failures with another issuer, or with other settings for it: what an operator mended is tried
+    /// at once.
+    async fn forgive(&self, tended: &Tended, before: Option<&config::Acme>, now: Option<&config::Acme>) {
+        if before.map(|acme| &acme.issuer) == now.map(|acme| &acme.issuer) {
+            return;
+        }
+        if let Err(error) = self.services.storage.delete(&keys::failure(tended.wanted.id.as_str())).await {
+            tracing::error!(certificate = %tended.wanted.id, %error, "an earlier failure cannot be forgotten");
+        }
     }
 
     /// Asks the CA for its renewal window when the time has come; the plan then follows from what is kept of it.
@@ -315,7 +332,7 @@ impl Shared {
         let plan = plan::plan(services, Some(acme), &tended.wanted, forced, &self.wildcards.load()).await;
         let Step::Order { replaces } = &plan.step else { return Ok(()) };
         tended.show(&plan, State::Ordering);
-        tracing::info!(certificate = %id, names = ?tended.wanted.names, issuer = acme.issuer.name, "getting a certificate");
+        tracing::info!(certificate = %id, names = tended.names(), issuer = acme.issuer.name, "getting a certificate");
         let issuer = Issuer {
             acme: Arc::clone(acme),
             storage: Arc::clone(&services.storage),
@@ -360,9 +377,11 @@ impl Shared {
         let pace =
             plan.lifetime.filter(|_| works).map_or(services.pace, |lifetime| services.pace.for_lifetime(lifetime));
         let failure = Failure::after(plan.failure.as_ref(), error, pace, now);
+        let next = humantime::format_rfc3339_seconds(failure.next());
+        let what = if works { "the certificate was not renewed: the old one is served" } else { "no certificate yet" };
         tracing::warn!(
-            certificate = %id, names = ?tended.wanted.names, issuer = acme.issuer.name, %error,
-            failures = failure.attempts, next_attempt = failure.next, "no certificate yet"
+            certificate = %id, names = tended.names(), issuer = acme.issuer.name, %error,
+            failures = failure.attempts, next_attempt = %next, "{what}"
         );
         failure.save(&*services.storage, id).await
     }
@@ -395,6 +414,11 @@ impl Tended {
     fn acme(&self, acme: Option<&Arc<config::Acme>>) -> Option<Arc<config::Acme>> {
         let asked = self.wanted.asked.as_ref();
         acme.map(|acme| asked.map_or_else(|| Arc::clone(acme), |asked| asked.tailor(acme)))
+    }
+
+    /// For a log line.
+    fn names(&self) -> String {
+        self.wanted.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     }
 
     fn show(&self, plan: &Plan, state: State) {

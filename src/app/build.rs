@@ -1,15 +1,14 @@
 //! From a checked config to running parts.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use prometheus::IntCounter;
 use tokio::sync::Notify;
 
-use prometheus::{IntCounter, IntCounterVec, Opts};
-
-use super::reload::{Fixed, Tried};
+use super::reload::{Fixed, Reloads, Tried};
 use super::{App, Options, StartError, State, certificates, expiry, logs};
 use crate::admin::command;
 use crate::admin::observe::{self, Readiness};
@@ -21,7 +20,7 @@ use crate::drain;
 use crate::listen::{Door, Listener, ListenerSettings, Permits, Shared, Worker};
 use crate::metrics::Metrics;
 use crate::net;
-use crate::proxy::{AccessLog, Settings};
+use crate::proxy::{AccessLog, Entrance, Settings};
 use crate::route::{Conflict, Table as Routes};
 use crate::tls::{Acceptor, Tickets};
 
@@ -40,9 +39,7 @@ pub(super) fn start(config: Config, options: Options) -> Result<App, StartError>
         sockets.push(net::bind_tcp(listener.address, config.workers)?);
     }
     let metrics_socket = match &config.metrics {
-        Some(MetricsListener { address }) => {
-            Some((*address, observe::bind(*address).map_err(|e| StartError::Metrics(*address, e))?))
-        }
+        Some(MetricsListener { address }) => Some((*address, observe::bind(*address).map_err(StartError::Metrics)?)),
         None => None,
     };
     let admin_socket = match &options.config_file {
@@ -60,10 +57,9 @@ pub(super) fn start(config: Config, options: Options) -> Result<App, StartError>
     registry.register(Box::new(expiry::Expiry::new(Arc::clone(&options.table))?))?;
     let dropped = IntCounter::new("doorward_access_log_dropped_total", "Access log lines that were not written.")?;
     let restarts = IntCounter::new("doorward_worker_restarts_total", "Workers that panicked and were started again.")?;
-    let reloads = IntCounterVec::new(Opts::new("doorward_reloads_total", "Reloads, by outcome."), &["outcome"])?;
+    let reloads = Reloads::new(&registry)?;
     registry.register(Box::new(dropped.clone()))?;
     registry.register(Box::new(restarts.clone()))?;
-    registry.register(Box::new(reloads.clone()))?;
     let (access, sink) = AccessLog::new(options.readable_log, dropped);
     let logs = logs::Writer::start(sink)?;
 
@@ -147,27 +143,38 @@ pub(super) fn listener(
     options: &Options,
     tickets: &Tickets,
 ) -> Result<Listener, StartError> {
-    Ok(Listener::new(config.address, socket.local_addr()?, listener_settings(config, options, tickets)?))
+    let bound = socket.local_addr()?;
+    Ok(Listener::new(config.address, bound, listener_settings(config, bound, options, tickets)?))
 }
 
 /// What a listener's connections are served by.
 pub(super) fn listener_settings(
     config: &config::Listener,
+    bound: SocketAddr,
     options: &Options,
     tickets: &Tickets,
 ) -> Result<ListenerSettings, StartError> {
     let door = match config.protocol {
         ListenerProtocol::Http => Door::Http,
-        ListenerProtocol::Https => {
+        ListenerProtocol::Tcp => Door::Tcp,
+        ListenerProtocol::Https | ListenerProtocol::Tls => {
             let (default, table) = (config.default_certificate.clone(), Arc::clone(&options.table));
             let acceptor = Acceptor::new(&config.tls, default, table, options.on_demand.clone(), tickets);
-            Door::Https(Arc::new(acceptor.map_err(|error| StartError::Tls(error.to_string()))?))
+            let acceptor = Arc::new(acceptor.map_err(|error| StartError::Tls(error.to_string()))?);
+            if config.protocol == ListenerProtocol::Tls { Door::Tls(acceptor) } else { Door::Https(acceptor) }
         }
     };
+    let entrance = Arc::new(Entrance {
+        listener: config.address,
+        port: config.forwarded_port(bound.port()),
+        trusted_proxies: config.trusted_proxies.as_slice().into(),
+        default_route: config.default_route.as_deref().map(Arc::from),
+    });
     Ok(ListenerSettings {
         door,
-        public_port: config.public_port,
-        trusted_proxies: config.trusted_proxies.as_slice().into(),
+        entrance,
+        proxy_protocol: config.proxy_protocol,
+        has_public_port: config.public_port.is_some(),
     })
 }
 
@@ -197,9 +204,6 @@ pub(super) fn https_port(listeners: &[Arc<Listener>]) -> Option<u16> {
 
 /// The line that says where a listener is.
 pub(super) fn log_listening(listener: &Listener) {
-    let protocol = match listener.protocol() {
-        ListenerProtocol::Https => "https",
-        ListenerProtocol::Http => "http",
-    };
+    let protocol = listener.protocol().as_str();
     tracing::info!(listener = %listener.configured, address = %listener.bound, protocol, "listening");
 }

@@ -139,6 +139,11 @@ impl Sources {
         self.durable
     }
 
+    /// Whether ACME keeps this certificate up; if so, it is ordered now.
+    pub(super) fn order_now(&self, id: &CertificateId) -> bool {
+        self.manager.as_ref().is_some_and(|manager| manager.renew(id))
+    }
+
     pub(super) fn acme(&self) -> Vec<acme::Status> {
         self.manager.as_deref().map(Manager::status).unwrap_or_default()
     }

@@ -19,7 +19,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use prometheus::IntCounterVec;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
@@ -84,7 +83,7 @@ struct State {
     readiness: Readiness,
     /// Has what operators want looked at again.
     refresh: Arc<Notify>,
-    reloads: IntCounterVec,
+    reloads: reload::Reloads,
     last_reload: Option<ReloadView>,
     tried: reload::Tried,
     fixed: reload::Fixed,
@@ -99,8 +98,8 @@ pub enum StartError {
     #[error(transparent)]
     Bind(#[from] BindError),
     /// The address for metrics cannot be listened on.
-    #[error("cannot listen on {0} for metrics: {1}; choose another `address` in [metrics]")]
-    Metrics(SocketAddr, std::io::Error),
+    #[error("{0}")]
+    Metrics(std::io::Error),
     /// The admin socket cannot be made.
     #[error(transparent)]
     Admin(#[from] AdminError),

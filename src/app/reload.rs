@@ -5,8 +5,11 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
+
 use super::{StartError, State, build};
 use crate::admin::view::{ReloadOutcome, ReloadView};
+use crate::certs::unix_now;
 use crate::config::{self, Config};
 use crate::listen::Listener;
 use crate::net;
@@ -20,6 +23,36 @@ struct Prepared {
     /// Those of them that stay, with what they serve from now on.
     kept: Vec<(Arc<Listener>, crate::listen::ListenerSettings)>,
     opened: Vec<(Arc<Listener>, Vec<std::net::TcpListener>)>,
+}
+
+/// What is counted of reloads.
+pub(super) struct Reloads {
+    outcomes: IntCounterVec,
+    in_force: IntGauge,
+    last: IntGauge,
+}
+
+impl Reloads {
+    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let outcomes = IntCounterVec::new(Opts::new("doorward_reloads_total", "Reloads, by outcome."), &["outcome"])?;
+        let in_force = IntGauge::new(
+            "doorward_config_in_force",
+            "1 where the config files as last read are in force, 0 where they could not be.",
+        )?;
+        let last = IntGauge::new("doorward_config_last_read_seconds", "When the config was last read, unix seconds.")?;
+        registry.register(Box::new(outcomes.clone()))?;
+        registry.register(Box::new(in_force.clone()))?;
+        registry.register(Box::new(last.clone()))?;
+        in_force.set(1);
+        last.set(unix_now());
+        Ok(Self { outcomes, in_force, last })
+    }
+
+    fn count(&self, outcome: ReloadOutcome, label: &str) {
+        self.outcomes.with_label_values(&[label]).inc();
+        self.in_force.set(i64::from(matches!(outcome, ReloadOutcome::Applied | ReloadOutcome::Unchanged)));
+        self.last.set(unix_now());
+    }
 }
 
 /// What the config files said when they were last tried.
@@ -126,7 +159,7 @@ impl State {
             let taken = |listener: &Arc<Listener>| listeners.iter().any(|other| Arc::ptr_eq(other, listener));
             // Several may be configured with port 0: each is kept once, in order.
             if let Some(listener) = self.listeners.iter().find(|l| l.configured == wanted.address && !taken(l)) {
-                let settings = build::listener_settings(wanted, &self.options, &self.tickets)?;
+                let settings = build::listener_settings(wanted, listener.bound, &self.options, &self.tickets)?;
                 kept.push((Arc::clone(listener), settings));
                 listeners.push(Arc::clone(listener));
             } else {
@@ -170,10 +203,14 @@ impl State {
             ReloadOutcome::Refused => "refused",
             ReloadOutcome::Failed => "failed",
         };
-        self.reloads.with_label_values(&[label]).inc();
+        self.reloads.count(outcome, label);
         match outcome {
             ReloadOutcome::Applied | ReloadOutcome::Unchanged => {
-                tracing::info!(outcome = label, changes = changes.join("; "), "reloaded");
+                tracing::info!(
+                    outcome = label,
+                    changes = (!changes.is_empty()).then(|| changes.join("; ")),
+                    "reloaded"
+                );
             }
             ReloadOutcome::Refused | ReloadOutcome::Failed => {
                 tracing::error!(

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -10,6 +10,12 @@ use super::{App, State, status, watch};
 use crate::admin::command::{Command, Inbox};
 use crate::admin::view::RunState;
 use crate::net::systemd;
+
+/// A signal that comes so soon after the first is the same one: some supervisors (timeout(1), say) send it to the
+/// process and then to its group.
+const SAME_SIGNAL: Duration = Duration::from_millis(250);
+/// How long the control plane's tasks may take to end.
+const CONTROL_PLANE: Duration = Duration::from_secs(2);
 
 pub(super) fn run(app: App) -> ExitCode {
     let App { runtime, mut state, inbox, logs } = app;
@@ -44,10 +50,16 @@ impl Signals {
         })
     }
 
-    async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+    /// Waits for a signal to stop that is another one than that of `first`.
+    async fn second(&mut self, first: Instant) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
+            if first.elapsed() >= SAME_SIGNAL {
+                return;
+            }
         }
     }
 }
@@ -90,7 +102,7 @@ async fn serve(state: &mut State, mut inbox: Inbox) -> std::io::Result<()> {
             _ = signals.interrupt.recv() => break,
         }
     }
-    stop(state, &mut signals).await;
+    stop(state, &mut signals, inbox).await;
     Ok(())
 }
 
@@ -103,8 +115,8 @@ async fn reload(state: &mut State, files: &mut watch::Files) -> crate::admin::vi
 }
 
 /// Takes no more connections, lets what is under way finish, up to the deadline or a second signal.
-async fn stop(state: &mut State, signals: &mut Signals) {
-    let within = state.config.timeouts.drain;
+async fn stop(state: &mut State, signals: &mut Signals, mut inbox: Inbox) {
+    let (within, began) = (state.config.timeouts.drain, Instant::now());
     state.readiness.set(RunState::Draining);
     systemd::stopping();
     tracing::info!(deadline_seconds = within.as_secs(), "draining: takes no more connections");
@@ -116,16 +128,28 @@ async fn stop(state: &mut State, signals: &mut Signals) {
         }
         all
     };
+    let asked = async {
+        while let Some(command) = inbox.recv().await {
+            // Whoever asks for anything else hears that doorward is stopping.
+            if let Command::Status(answer) = command {
+                drop(answer.send(status::view(state)));
+            }
+        }
+        std::future::pending::<()>().await;
+    };
     tokio::select! {
+        () = asked => {}
         all = drained => match all {
             true => tracing::info!("stopped: all connections have ended"),
             false => tracing::warn!("stopped at the deadline: some connections were cut"),
         },
-        () = signals.stop() => tracing::warn!("stopped at once by a second signal"),
+        () = signals.second(began) => tracing::warn!("stopped at once by a second signal"),
     }
     state.certificates.stop();
     // The control plane has nothing that must not be cut: what it writes is written whole or not at all.
-    let _all = state.drain.drain(Duration::from_secs(2)).await;
+    if !state.drain.drain(CONTROL_PLANE).await {
+        tracing::warn!("some of the control plane's tasks did not end by themselves");
+    }
 }
 
 fn summary(state: &State) -> String {

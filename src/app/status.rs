@@ -5,8 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::State;
 use crate::acme;
 use crate::admin::view::{AcmeState, AcmeView, CertificateState, CertificateView, ListenerView, StatusView};
+use crate::certs::directory::ForceError;
 use crate::certs::{Certificate, Warning, directory, unix_now};
-use crate::config::{CertificateId, ListenerProtocol};
+use crate::config::CertificateId;
 
 /// How things are now.
 pub(super) fn view(state: &State) -> StatusView {
@@ -31,13 +32,18 @@ pub(super) fn view(state: &State) -> StatusView {
 }
 
 impl State {
-    /// Serves the certificate that is held back under `id`, whatever speaks against it.
+    /// Serves the certificate that is held back under `id`, whatever speaks against it; orders it now, where it is
+    /// one of ACME's.
     pub(super) fn force(&self, id: &str) -> Result<(), String> {
-        let forced = self.certificates.directory().force(&CertificateId::new(id));
-        if forced.is_ok() {
-            tracing::warn!(id, "certificate taken by force, as an operator asked");
+        let id = CertificateId::new(id);
+        match self.certificates.directory().force(&id) {
+            Ok(()) => tracing::warn!(%id, "certificate taken by force, as an operator asked"),
+            Err(ForceError::Unknown(_)) if self.certificates.order_now(&id) => {
+                tracing::info!(%id, "certificate ordered now, as an operator asked");
+            }
+            Err(error) => return Err(error.to_string()),
         }
-        forced.map_err(|error| error.to_string())
+        Ok(())
     }
 }
 
@@ -45,10 +51,7 @@ fn listeners(state: &State) -> Vec<ListenerView> {
     let view = |listener: &crate::listen::Listener| ListenerView {
         configured: listener.configured,
         address: listener.bound,
-        protocol: match listener.protocol() {
-            ListenerProtocol::Https => "https".to_owned(),
-            ListenerProtocol::Http => "http".to_owned(),
-        },
+        protocol: listener.protocol().as_str().to_owned(),
         public_port: (listener.port() != listener.bound.port()).then(|| listener.port()),
     };
     let metrics = state.metrics.map(|(configured, address)| ListenerView {

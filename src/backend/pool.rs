@@ -84,8 +84,9 @@ impl Pools {
     pub fn take(&self, address: &BackendAddress) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         let list = idle.get_mut(address)?;
-        while let Some(Idle { mut connection, .. }) = list.pop() {
-            if is_quiet(&mut connection) {
+        let now = Instant::now();
+        while let Some(Idle { mut connection, until }) = list.pop() {
+            if until > now && is_quiet(&mut connection) {
                 connection.reused = true;
                 return Some(connection);
             }
@@ -142,7 +143,12 @@ async fn sweep(pools: Weak<Pools>) {
         let Some(pools) = pools.upgrade() else { return };
         let now = Instant::now();
         pools.idle.borrow_mut().retain(|_, list| {
-            list.retain(|idle| idle.until > now);
+            list.retain_mut(|Idle { connection, until }| {
+                // What a large answer needed is not kept for the next one, which may be long in coming.
+                connection.inbox.shrink();
+                connection.outbox.shrink();
+                *until > now && is_quiet(connection)
+            });
             !list.is_empty()
         });
     }

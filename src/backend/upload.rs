@@ -53,7 +53,7 @@ where
     B: Body<Data = Bytes, Error = RequestBodyError> + Unpin,
 {
     pub(super) fn new(body: B, framing: Framing) -> Self {
-        let state = if framing == Framing::None { State::Queued } else { State::Sending };
+        let state = if matches!(framing, Framing::None | Framing::Length(0)) { State::Queued } else { State::Sending };
         Self { body, framing, sent: 0, state, touched: false }
     }
 

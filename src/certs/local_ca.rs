@@ -40,7 +40,7 @@ pub struct LocalCa {
 /// A certificate chain and its key.
 #[derive(Clone)]
 pub struct PemPair {
-    /// The chain, PEM, the leaf first.
+    /// The chain, PEM, the leaf first, the root last.
     pub certificate: String,
     /// The private key, PEM, PKCS#8.
     pub key: String,
@@ -195,7 +195,9 @@ impl LocalCa {
             let params = self.leaf(names, days, now)?;
             let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
             let certificate = params.signed_by(&key, &self.issuer)?;
-            Ok(PemPair { certificate: self.chain(&certificate.pem()), key: key.serialize_pem() })
+            // With the root nobody takes the chain for incomplete; it is not sent.
+            let chain = self.chain(&certificate.pem()) + &self.certificate;
+            Ok(PemPair { certificate: chain, key: key.serialize_pem() })
         };
         issue().map_err(|source| {
             let names = names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");

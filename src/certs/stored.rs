@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::certificate::date;
 use super::{Certificate, CertificateError, PemPart, PemParts, Table, unix_now};
 use crate::config::CertificateId;
 use crate::drain::Watch;
@@ -98,7 +99,9 @@ impl Stored {
 
     async fn read(&mut self, key: &Key) -> Result<(), StorageError> {
         if let Some(certificate) = self.look_at(key).await? {
-            tracing::info!(certificate = %certificate.id(), not_after = certificate.not_after(), "serving the certificate from storage");
+            let names = certificate.names().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            let (until, key) = (date(certificate.not_after()), certificate.key_kind());
+            tracing::info!(id = %certificate.id(), source = "storage", names, until, %key, "certificate served");
             self.table.insert(certificate);
         }
         Ok(())

@@ -17,8 +17,9 @@ use crate::admin::view::{ReloadOutcome, ReloadView};
     after_help = "Examples:\n  doorward reload --config /etc/doorward/doorward.toml\n  doorward reload --force apps"
 )]
 pub(super) struct ReloadArgs {
-    /// Serve the new certificate with this id that is held back because it would make things worse (expired, or
-    /// without a name that the old one has); may be given several times
+    /// Besides, serve the new certificate with this id that is held back because it would make things worse
+    /// (expired, or without a name that the old one has); or order it anew now, where it is one of ACME's. May be
+    /// given several times
     #[arg(long, value_name = "ID")]
     force: Vec<String>,
     #[command(flatten)]
@@ -45,7 +46,7 @@ pub(super) fn run(args: &ReloadArgs) -> u8 {
     };
     let forced = args.force.iter().map(|id| match super::wait_for(client.force(id)) {
         Ok(()) => {
-            say(format_args!("certificate {}: the new one is served\n", safe(id)));
+            say(format_args!("certificate {}: done, `doorward status` shows it\n", safe(id)));
             DONE
         }
         Err(error) => {

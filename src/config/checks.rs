@@ -7,8 +7,9 @@ use super::reader::Reading;
 use super::source::Place;
 use super::{
     Acme, BackendAddress, CertificateChoice, HttpsPolicy, ListenerProtocol, MetricsListener, Route, RouteHost,
+    RouteMode,
 };
-use super::{listener, route};
+use super::{listener, modes, route};
 
 /// The port that every public CA dials for HTTP-01 (RFC 8555 §8.3).
 const HTTP_01_PORT: u16 = 80;
@@ -22,20 +23,20 @@ pub(super) fn is_auto(route: &Route) -> bool {
 
 /// What can be said of the routes alone.
 pub(super) fn routes(reading: &Reading, routes: &[route::Placed]) {
-    let mut by_host: HashMap<(&RouteHost, &str), &Place> = HashMap::new();
+    let mut by_host: HashMap<(&RouteHost, &str), Vec<(&Route, &Place)>> = HashMap::new();
     let mut by_name: HashMap<&str, &Place> = HashMap::new();
     for placed in routes {
         let route = &placed.route;
         let mut twice = false;
         for (host, place) in route.hosts.iter().zip(&placed.hosts) {
-            if let Some(first) = by_host.get(&(host, route.path.as_str())) {
+            let others = by_host.entry((host, &route.path)).or_default();
+            if let Some((_, first)) = others.iter().find(|(other, _)| share_a_listener(other, route)) {
                 twice = true;
                 let path = if route.path == "/" { String::new() } else { format!(" with the path {}", route.path) };
                 let message = format!("{host}{path} is on two routes; the other is at {}", first.location());
-                reading.fault(place, message, "remove one of them, or give one another path");
-            } else {
-                by_host.insert((host, &route.path), place);
+                reading.fault(place, message, "remove one of them, or give one another path or other listeners");
             }
+            others.push((route, place));
         }
         match by_name.get(route.name.as_str()) {
             Some(first) if !twice => {
@@ -47,6 +48,12 @@ pub(super) fn routes(reading: &Reading, routes: &[route::Placed]) {
         }
         certificate(reading, placed);
     }
+}
+
+/// Whether a connection could belong to both.
+fn share_a_listener(one: &Route, other: &Route) -> bool {
+    let both = one.listeners.iter().any(|address| other.listeners.contains(address));
+    both || one.listeners.is_empty() || other.listeners.is_empty()
 }
 
 /// Whether the route's hosts can have the certificate that it asks for.
@@ -110,7 +117,9 @@ pub(super) fn together(
     }
     let speaks = |protocol| listeners.iter().any(|placed| placed.listener.protocol == protocol);
     if !speaks(ListenerProtocol::Https) {
-        let needy = |placed: &&route::Placed| placed.route.https == HttpsPolicy::Redirect;
+        let needy = |placed: &&route::Placed| {
+            placed.route.https == HttpsPolicy::Redirect && placed.route.mode == RouteMode::Http
+        };
         let remedy = "add a [[listener]] with protocol = \"https\", or write https = \"off\"";
         first_of(routes, needy, |placed, more| {
             let message = format!(
@@ -127,6 +136,8 @@ pub(super) fn together(
             reading.fault(&placed.https, message, remedy);
         });
     }
+    modes::lookups(reading, listeners, routes);
+    modes::listeners(reading, listeners, routes);
     loops(reading, listeners, routes);
     if let Some(acme) = acme {
         issuing(reading, listeners, routes, acme);

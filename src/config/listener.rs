@@ -21,7 +21,11 @@ pub struct Listener {
     pub default_certificate: Option<CertificateId>,
     /// `trusted_proxies`: peers whose forwarded headers are believed; none by default.
     pub trusted_proxies: Vec<IpNet>,
-    /// `tls`: `[listener.tls]`; meaningless for `http`.
+    /// `default_route`: the name of the route for clients that send no name (SNI); the only one that `tcp` has.
+    pub default_route: Option<String>,
+    /// `proxy_protocol`: whether each connection begins with a PROXY protocol header, from `trusted_proxies` alone.
+    pub proxy_protocol: bool,
+    /// `tls`: `[listener.tls]`; meaningless without TLS.
     pub tls: TlsOptions,
 }
 
@@ -32,6 +36,10 @@ pub enum ListenerProtocol {
     Https,
     /// HTTP/1.1 without TLS; answers HTTP-01 for any host.
     Http,
+    /// TLS, and whatever the route's app speaks in it.
+    Tls,
+    /// Whatever the app of the default route speaks.
+    Tcp,
 }
 
 /// `[listener.tls]`.
@@ -39,8 +47,11 @@ pub enum ListenerProtocol {
 pub struct TlsOptions {
     /// `min_version`: `"1.2"` (default) or `"1.3"`.
     pub min_version: TlsVersion,
-    /// `http2`: whether ALPN offers h2; default true.
+    /// `http2`: whether ALPN offers h2; default true. For `https`.
     pub http2: bool,
+    /// `alpn`: the protocols to agree on (RFC 7301), the first one liked best, in place of those of HTTP. For `tls`,
+    /// where it is empty by default.
+    pub alpn: Option<Vec<String>>,
 }
 
 /// A TLS version that doorward speaks.
@@ -54,7 +65,21 @@ pub enum TlsVersion {
 
 impl Default for TlsOptions {
     fn default() -> Self {
-        Self { min_version: TlsVersion::Tls12, http2: true }
+        Self { min_version: TlsVersion::Tls12, http2: true, alpn: None }
+    }
+}
+
+impl ListenerProtocol {
+    /// Whether TLS is spoken.
+    #[must_use]
+    pub fn has_tls(self) -> bool {
+        matches!(self, Self::Https | Self::Tls)
+    }
+
+    /// The word for it in the config.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        word_of(self)
     }
 }
 
@@ -68,6 +93,8 @@ impl Listener {
             public_port: None,
             default_certificate: None,
             trusted_proxies: Vec::new(),
+            default_route: None,
+            proxy_protocol: false,
             tls: TlsOptions::default(),
         }
     }
@@ -80,8 +107,12 @@ impl Listener {
 }
 
 /// The words of [`ListenerProtocol`].
-pub(super) const PROTOCOLS: [(&str, ListenerProtocol); 2] =
-    [("https", ListenerProtocol::Https), ("http", ListenerProtocol::Http)];
+pub(super) const PROTOCOLS: [(&str, ListenerProtocol); 4] = [
+    ("https", ListenerProtocol::Https),
+    ("http", ListenerProtocol::Http),
+    ("tls", ListenerProtocol::Tls),
+    ("tcp", ListenerProtocol::Tcp),
+];
 /// The words of [`TlsVersion`].
 pub(super) const TLS_VERSIONS: [(&str, TlsVersion); 2] = [("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
 
@@ -89,6 +120,7 @@ pub(super) const TLS_VERSIONS: [(&str, TlsVersion); 2] = [("1.2", TlsVersion::Tl
 pub(super) struct Placed {
     pub(super) listener: Listener,
     pub(super) address: Place,
+    pub(super) default_route: Place,
 }
 
 /// Reads one `[[listener]]`. `trusted` is what holds where it has no `trusted_proxies` of its own.
@@ -106,15 +138,51 @@ pub(super) fn read(mut section: Section<'_>, trusted: &[IpNet]) -> Option<Placed
     listener.default_certificate = section.optional("default_certificate", |item| item.words().map(CertificateId::new));
     section.set("trusted_proxies", &mut listener.trusted_proxies, read_networks);
     section.set("tls", &mut listener.tls, |item| item.section().map(read_tls));
-    if listener.protocol == ListenerProtocol::Http {
+    listener.default_route = section.optional("default_route", Item::words);
+    section.set("proxy_protocol", &mut listener.proxy_protocol, Item::boolean);
+    refuse_what_has_no_use(&mut section, &listener);
+    if listener.protocol == ListenerProtocol::Tls {
+        listener.tls.alpn.get_or_insert_default();
+    }
+    let [place, default_route] = ["address", "default_route"].map(|key| section.place_of(key));
+    section.finish();
+    address.map(|_| Placed { listener, address: place, default_route })
+}
+
+fn refuse_what_has_no_use(section: &mut Section<'_>, listener: &Listener) {
+    let word = word_of(listener.protocol);
+    if matches!(listener.protocol, ListenerProtocol::Http | ListenerProtocol::Tcp) {
         for key in ["default_certificate", "tls"] {
-            let message = format!("a listener with protocol http has no use for {key}");
+            let message = format!("a listener with protocol {word} has no use for {key}");
             section.refuse(key, &message, &format!("remove {key}, or write protocol = \"https\""));
         }
     }
-    let place = section.place_of("address");
-    section.finish();
-    address.map(|_| Placed { listener, address: place })
+    if listener.protocol == ListenerProtocol::Http {
+        let message = "a listener with protocol http has no use for default_route: each request names its host";
+        section.refuse("default_route", message, "give one route the host \"*\"");
+    }
+    if listener.protocol == ListenerProtocol::Tcp && listener.default_route.is_none() {
+        let remedy = "write default_route = \"NAME\", and a [[route]] of that name with mode = \"tcp\"";
+        section.reading.fault(
+            &section.place_of("protocol"),
+            "a listener with protocol tcp needs a default_route",
+            remedy,
+        );
+    }
+    if listener.proxy_protocol && listener.trusted_proxies.is_empty() {
+        let message = "proxy_protocol is believed from trusted_proxies alone, and there are none";
+        let remedy = "write trusted_proxies = [\"10.0.0.0/8\"] with the networks of the proxies in front";
+        section.reading.fault(&section.place_of("proxy_protocol"), message, remedy);
+    }
+    if listener.protocol != ListenerProtocol::Tls && listener.tls.alpn.is_some() {
+        let remedy = "remove alpn, or write protocol = \"tls\"; for https, http2 = false takes h2 out";
+        section.reading.fault(&section.place_of("tls"), "alpn is for listeners with protocol tls", remedy);
+    }
+}
+
+/// The word that stands in the config for a protocol.
+pub(super) fn word_of(protocol: ListenerProtocol) -> &'static str {
+    PROTOCOLS.iter().find(|(_, other)| *other == protocol).map_or("", |(word, _)| word)
 }
 
 /// Reads `trusted_proxies`, of a listener or of the top level.
@@ -139,6 +207,7 @@ fn read_tls(mut section: Section<'_>) -> TlsOptions {
         &mut tls.http2,
         Item::boolean,
     );
+    section.set("alpn", &mut tls.alpn, |item| item.list("\"imap\"", Item::words).map(Some));
     section.finish();
     tls
 }

@@ -13,6 +13,7 @@ mod include;
 mod listener;
 mod load;
 mod machine;
+mod modes;
 mod operate;
 mod reader;
 mod route;
@@ -34,7 +35,7 @@ pub use listener::{Listener, ListenerProtocol, TlsOptions, TlsVersion};
 pub use load::{Loaded, load, load_on, parse};
 pub use machine::{Found, Machine};
 pub use operate::{AccessLog, Admin, Limits, Log, LogFormat, MetricsListener, Timeouts};
-pub use route::{CertificateChoice, HttpsPolicy, Route, RouteHost};
+pub use route::{CertificateChoice, HttpsPolicy, Route, RouteHost, RouteMode};
 pub use storage::Storage;
 
 /// Everything that a config file and its includes say, checked.

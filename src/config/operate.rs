@@ -28,8 +28,10 @@ pub struct Timeouts {
     pub idle: Duration,
     /// `write`: how long a client may take nothing of an answer that is ready for it.
     pub write: Duration,
-    /// `tunnel_idle`: how long a WebSocket or other upgrade may carry nothing.
+    /// `tunnel_idle`: how long a WebSocket, another upgrade or a raw connection may carry nothing.
     pub tunnel_idle: Duration,
+    /// `half_closed`: the same, once one side has ended.
+    pub half_closed: Duration,
     /// `backend_keep_alive`: how long an unused connection to a backend is kept.
     pub backend_keep_alive: Duration,
     /// `drain`: how long what is under way may take to finish at a stop.
@@ -49,6 +51,7 @@ impl Default for Timeouts {
             idle: seconds(60),
             write: seconds(60),
             tunnel_idle: seconds(3600),
+            half_closed: seconds(60),
             backend_keep_alive: seconds(50),
             drain: seconds(30),
         }
@@ -89,7 +92,7 @@ impl Default for Limits {
             handshakes: 4096,
             h2_streams: 128,
             h2_resets: 64,
-            backend_idle_connections: 128,
+            backend_idle_connections: 512,
         }
     }
 }
@@ -178,7 +181,7 @@ pub(super) const FORMATS: [(&str, LogFormat); 3] =
 
 impl Timeouts {
     /// Each key, its value, and the most that it can be.
-    pub(super) fn fields(&mut self) -> [(&'static str, &mut Duration, Duration); 11] {
+    pub(super) fn fields(&mut self) -> [(&'static str, &mut Duration, Duration); 12] {
         [
             ("handshake", &mut self.handshake, DAY),
             ("request_header", &mut self.request_header, DAY),
@@ -189,6 +192,7 @@ impl Timeouts {
             ("idle", &mut self.idle, DAY),
             ("write", &mut self.write, DAY),
             ("tunnel_idle", &mut self.tunnel_idle, 30 * DAY),
+            ("half_closed", &mut self.half_closed, DAY),
             ("backend_keep_alive", &mut self.backend_keep_alive, DAY),
             ("drain", &mut self.drain, DAY),
         ]
@@ -211,7 +215,7 @@ pub(super) fn read_limits(mut section: Section<'_>) -> Limits {
     let mut this = Limits::default();
     section
         .set("header_bytes", &mut this.header_bytes, |item| item.size(HEAD))
-        .set("header_count", &mut this.header_count, |item| item.integer(1..=4096))
+        .set("header_count", &mut this.header_count, |item| item.integer(1..=256))
         .set("response_header_bytes", &mut this.response_header_bytes, |item| item.size(HEAD))
         .set("request_body_bytes", &mut this.request_body_bytes, read_body_limit)
         .set("connections", &mut this.connections, |item| item.integer(1..=10_000_000))

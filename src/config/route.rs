@@ -1,6 +1,7 @@
 //! `[[route]]`: which host and path goes to which backend.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use toml::de::DeValue;
 
@@ -15,8 +16,12 @@ use crate::names::{HostPattern, Hostname};
 pub struct Route {
     /// `name`: for logs and metrics; the first host (and the path, where one is written) if absent. Unique.
     pub name: String,
-    /// `hosts`: at least one.
+    /// `hosts`: at least one, but for `tcp` behind a listener's `default_route`.
     pub hosts: Vec<RouteHost>,
+    /// `mode`, default `http`.
+    pub mode: RouteMode,
+    /// `listeners`: the addresses of the listeners that have this route; empty: all.
+    pub listeners: Vec<SocketAddr>,
     /// `path`: the prefix that the request's path has to have, at a segment's edge; default `/`.
     pub path: String,
     /// `backend`: one address or several, used in turn.
@@ -42,6 +47,18 @@ pub enum RouteHost {
     Pattern(HostPattern),
     /// `"*"`: every host that no other route has.
     Any,
+}
+
+/// What of a connection is understood before it is passed on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RouteMode {
+    /// Requests, each by itself.
+    #[default]
+    Http,
+    /// Bytes, out of TLS where the listener speaks it.
+    Tcp,
+    /// Bytes, TLS and all: the app has the certificate.
+    Passthrough,
 }
 
 /// What a route does with requests that come without TLS.
@@ -79,6 +96,10 @@ impl fmt::Display for RouteHost {
     }
 }
 
+/// The words of [`RouteMode`].
+pub(super) const MODES: [(&str, RouteMode); 3] =
+    [("http", RouteMode::Http), ("tcp", RouteMode::Tcp), ("passthrough", RouteMode::Passthrough)];
+
 /// The words of [`HttpsPolicy`].
 pub(super) const HTTPS: [(&str, HttpsPolicy); 3] =
     [("redirect", HttpsPolicy::Redirect), ("both", HttpsPolicy::Both), ("off", HttpsPolicy::Off)];
@@ -90,6 +111,8 @@ impl Route {
         Self {
             name: hosts.first().map(ToString::to_string).unwrap_or_default(),
             hosts,
+            mode: RouteMode::default(),
+            listeners: Vec::new(),
             path: "/".to_owned(),
             backend,
             https: HttpsPolicy::default(),
@@ -108,6 +131,8 @@ pub(super) struct Placed {
     pub(super) name: Place,
     /// One for each host.
     pub(super) hosts: Vec<Place>,
+    pub(super) mode: Place,
+    pub(super) listeners: Vec<Place>,
     pub(super) https: Place,
     pub(super) certificate: Place,
     /// One for each address.
@@ -117,9 +142,20 @@ pub(super) struct Placed {
 /// Reads one `[[route]]`.
 pub(super) fn read(mut section: Section<'_>) -> Option<Placed> {
     let name = section.optional("name", read_name);
-    let hosts = section.required("hosts", "[\"app.example.com\"]", |item| {
+    let mut mode = RouteMode::default();
+    section.set("mode", &mut mode, |item| item.choice(&MODES));
+    let read_hosts = |item: &Item<'_>| {
         let read = |element: &Item<'_>| Some((read_host(element)?, element.place()));
         item.some("host", "\"app.example.com\"", "or \"*\" for every host", read)
+    };
+    let hosts = match (mode, &name) {
+        // Behind a listener's default_route no name is asked for.
+        (RouteMode::Tcp, Some(_)) => section.optional("hosts", read_hosts),
+        _ => section.required("hosts", "[\"app.example.com\"]", read_hosts),
+    };
+    let listeners = section.optional("listeners", |item| {
+        let read = |element: &Item<'_>| Some((element.listen_address()?, element.place()));
+        item.some("listener", "\"[::]:443\"", "by its address", read)
     });
     let path = section.optional("path", read_path);
     let backend = section.required("backend", backend::EXAMPLE, |item| {
@@ -130,8 +166,9 @@ pub(super) fn read(mut section: Section<'_>) -> Option<Placed> {
         }
     });
     let (hosts, host_places): (Vec<_>, _) = hosts.unwrap_or_default().into_iter().unzip();
+    let (listeners, listener_places): (Vec<_>, _) = listeners.unwrap_or_default().into_iter().unzip();
     let (backend, backend_places) = backend.unwrap_or_default().into_iter().unzip();
-    let mut route = Route::new(hosts, backend);
+    let mut route = Route { mode, listeners, ..Route::new(hosts, backend) };
     if let Some(path) = path {
         if path != "/" {
             route.name.push_str(&path);
@@ -146,15 +183,33 @@ pub(super) fn read(mut section: Section<'_>) -> Option<Placed> {
         .set("forwarded", &mut route.forwarded, Item::boolean)
         .set("tls_headers", &mut route.tls_headers, Item::boolean);
     route.name = name.unwrap_or(route.name);
+    refuse_what_has_no_use(&mut section, &route);
     if route.self_signed_until_issued && route.certificate != CertificateChoice::Auto {
         let place = section.place_of("self_signed_until_issued");
         let remedy = "write certificate = \"auto\", or remove self_signed_until_issued";
         section.reading.fault(&place, "only a certificate from ACME can be waited for", remedy);
     }
-    let places = ["name", "https", "certificate"].map(|key| section.place_of(key));
+    let places = ["name", "mode", "https", "certificate"].map(|key| section.place_of(key));
     section.finish();
-    let [name, https, certificate] = places;
-    Some(Placed { route, name, hosts: host_places, https, certificate, backend: backend_places })
+    let [name, mode, https, certificate] = places;
+    let (hosts, listeners, backend) = (host_places, listener_places, backend_places);
+    Some(Placed { route, name, hosts, mode, listeners, https, certificate, backend })
+}
+
+/// What only HTTP has a use for, or only who ends TLS.
+fn refuse_what_has_no_use(section: &mut Section<'_>, route: &Route) {
+    let word = MODES.iter().find(|(_, mode)| *mode == route.mode).map_or("", |(word, _)| word);
+    const OF_REQUESTS: [(&str, &str); 4] =
+        [("path", NO_REQUESTS), ("host", NO_REQUESTS), ("forwarded", NO_REQUESTS), ("tls_headers", NO_REQUESTS)];
+    const OF_TLS: [(&str, &str); 2] = [("certificate", NO_TLS), ("self_signed_until_issued", NO_TLS)];
+    const NO_REQUESTS: &str = "it looks at no requests";
+    const NO_TLS: &str = "the app has the certificate";
+    let of_requests = if route.mode == RouteMode::Http { &[][..] } else { &OF_REQUESTS[..] };
+    let of_tls = if route.mode == RouteMode::Passthrough { &OF_TLS[..] } else { &[][..] };
+    for (key, why) in of_requests.iter().chain(of_tls) {
+        let message = format!("a route with mode {word} has no use for {key}: {why}");
+        section.refuse(key, &message, &format!("remove {key}, or write mode = \"http\""));
+    }
 }
 
 fn read_name(item: &Item<'_>) -> Option<String> {

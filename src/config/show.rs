@@ -4,7 +4,7 @@ use std::fmt::{Display, Write};
 use std::time::Duration;
 
 use super::values::show_size;
-use super::{AccessLog, Acme, CertificateChoice, Config, Limits, Listener, Log, Route, Storage, Timeouts};
+use super::{AccessLog, Acme, CertificateChoice, Config, Limits, Listener, Log, Route, RouteMode, Storage, Timeouts};
 use super::{acme, listener, operate, route};
 
 impl Config {
@@ -51,10 +51,17 @@ impl Toml {
             self.text("default_certificate", id);
         }
         self.list("trusted_proxies", &listener.trusted_proxies);
-        if listener.protocol == super::ListenerProtocol::Https {
+        if let Some(name) = &listener.default_route {
+            self.text("default_route", name);
+        }
+        self.value("proxy_protocol", listener.proxy_protocol);
+        if listener.protocol.has_tls() {
             self.line("[listener.tls]");
             self.text("min_version", word(&listener::TLS_VERSIONS, &listener.tls.min_version));
             self.value("http2", listener.tls.http2);
+            if let Some(alpn) = &listener.tls.alpn {
+                self.list("alpn", alpn);
+            }
         }
     }
 
@@ -78,10 +85,28 @@ impl Toml {
     fn route(&mut self, route: &Route) {
         self.line("\n[[route]]");
         self.text("name", &route.name);
-        self.list("hosts", &route.hosts);
-        self.text("path", &route.path);
+        if !route.hosts.is_empty() {
+            self.list("hosts", &route.hosts);
+        }
+        self.text("mode", word(&route::MODES, &route.mode));
+        if !route.listeners.is_empty() {
+            self.list("listeners", &route.listeners);
+        }
         self.list("backend", &route.backend);
         self.text("https", word(&route::HTTPS, &route.https));
+        if route.mode != RouteMode::Passthrough {
+            self.certificate(route);
+        }
+        if route.mode == RouteMode::Http {
+            self.text("path", &route.path);
+            if let Some(host) = &route.rewrite_host {
+                self.text("host", host);
+            }
+            self.value("forwarded", route.forwarded).value("tls_headers", route.tls_headers);
+        }
+    }
+
+    fn certificate(&mut self, route: &Route) {
         self.text(
             "certificate",
             match &route.certificate {
@@ -92,10 +117,6 @@ impl Toml {
             },
         );
         self.value("self_signed_until_issued", route.self_signed_until_issued);
-        if let Some(host) = &route.rewrite_host {
-            self.text("host", host);
-        }
-        self.value("forwarded", route.forwarded).value("tls_headers", route.tls_headers);
     }
 
     fn timeouts(&mut self, timeouts: &Timeouts) {

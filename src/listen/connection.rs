@@ -1,6 +1,7 @@
 //! The hall: the whole trip of a connection, on one page.
 //!
-//! accept → (TLS: ClientHello → certificate → handshake) → HTTP/1.1 or HTTP/2 → requests, until it ends.
+//! accept → (PROXY protocol) → (TLS: ClientHello → passed on whole, or certificate → handshake) → HTTP/1.1, HTTP/2
+//! or bytes, until it ends.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -11,68 +12,184 @@ use tokio::net::TcpStream;
 use super::context::Context;
 use super::{Door, Listener, ListenerSettings};
 use crate::drain::Watch;
-use crate::proxy::{Client, Tls};
-use crate::tls::{AcceptError, Accepted, Acceptor, Alpn, TlsInfo};
+use crate::net::proxy_protocol;
+use crate::proxy::{Client, RawRoute, Tls};
+use crate::route::RouteMode;
+use crate::tls::{AcceptError, Accepted, Acceptor, Alpn, Hello, TlsInfo};
 
 /// Serves a connection from its first byte to its last.
 pub(super) async fn serve(context: &Context, listener: &Listener, stream: TcpStream, peer: SocketAddr, drain: Watch) {
     // Where it fails, the connection is gone, which the first read tells.
     let _gone = stream.set_nodelay(true);
     let settings = listener.settings.load_full();
-    let port = listener.port();
+    let dialled = Dialled { peer, port: settings.entrance.port };
+    let (stream, dialled) = match settings.proxy_protocol {
+        false => (stream, dialled),
+        true => match Box::pin(proxied(context, &settings, stream, dialled)).await {
+            Some(proxied) => proxied,
+            None => return,
+        },
+    };
     match &settings.door {
         Door::Http => {
-            let client = client(&settings, peer, port, None);
+            let client = dialled.client(&settings, None);
             context.proxy.serve_http1(&client, stream, drain).await;
         }
-        Door::Https(acceptor) => match handshake(context, acceptor, listener, stream).await {
-            Ok(Accepted { stream, info }) => {
-                let client = client(&settings, peer, port, Some(tls(&info)));
+        Door::Tcp => {
+            let client = dialled.client(&settings, None);
+            if let Some(route) = context.proxy.raw_route(&client.entrance, None) {
+                context.proxy.serve_raw(&client, route, stream, &[], drain).await;
+            }
+        }
+        Door::Https(acceptor) => match handshake(context, acceptor, listener, &settings, dialled, stream).await {
+            Some(Secured::Terminated(accepted, _)) => {
+                let Accepted { stream, info } = *accepted;
+                let client = dialled.client(&settings, Some(tls(&info)));
                 match info.alpn {
                     Alpn::Http2 => Box::pin(context.proxy.serve_http2(Rc::new(client), stream, drain)).await,
                     Alpn::Http1 => context.proxy.serve_http1(&client, stream, drain).await,
                 }
             }
-            Err(Some(AcceptError::PlainHttp(stream))) => {
-                let client = client(&settings, peer, port, None);
-                context.proxy.refuse_plain(&client, stream).await;
+            Some(Secured::Untouched(stream, hello, route)) => {
+                pass(context, &settings, dialled, (stream, hello, route), drain).await;
             }
-            Err(Some(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
-            Err(None) => tracing::debug!(%peer, "TLS handshake took too long"),
+            None => {}
+        },
+        Door::Tls(acceptor) => match handshake(context, acceptor, listener, &settings, dialled, stream).await {
+            Some(Secured::Terminated(accepted, Some(route))) => {
+                let Accepted { stream, info } = *accepted;
+                let client = dialled.client(&settings, Some(tls(&info)));
+                context.proxy.serve_raw(&client, route, stream, &[], drain).await;
+            }
+            Some(Secured::Untouched(stream, hello, route)) => {
+                pass(context, &settings, dialled, (stream, hello, route), drain).await;
+            }
+            Some(Secured::Terminated(_, None)) | None => {}
         },
     }
 }
 
-/// The TLS handshake, within its deadline and under its permit. `None`: too late.
+/// Who dialled, and what.
+#[derive(Clone, Copy)]
+struct Dialled {
+    peer: SocketAddr,
+    port: u16,
+}
+
+/// A connection whose ClientHello was read.
+enum Secured {
+    /// TLS ends here; with the route of the whole connection, where it has one.
+    Terminated(Box<Accepted<TcpStream>>, Option<RawRoute>),
+    /// TLS ends at the app; with what was read.
+    Untouched(TcpStream, Vec<u8>, RawRoute),
+}
+
+/// Reads the PROXY protocol header, which the listener's proxies have to send, and nobody else may.
+async fn proxied(
+    context: &Context,
+    settings: &ListenerSettings,
+    mut stream: TcpStream,
+    Dialled { peer, port }: Dialled,
+) -> Option<(TcpStream, Dialled)> {
+    if !settings.entrance.trusted_proxies.iter().any(|net| net.contains(&peer.ip().to_canonical())) {
+        tracing::debug!(%peer, "refused: the listener takes connections of its trusted_proxies alone (proxy_protocol)");
+        return None;
+    }
+    let deadline = context.proxy.timer().deadline();
+    deadline.set(context.proxy.settings().timeouts.handshake);
+    match deadline.bound(proxy_protocol::read(&mut stream)).await? {
+        Ok(None) => Some((stream, Dialled { peer, port })),
+        Ok(Some(proxied)) => {
+            let port = if settings.has_public_port { port } else { proxied.destination.port() };
+            Some((stream, Dialled { peer: proxied.source, port }))
+        }
+        Err(error) => {
+            if context.may_complain() {
+                tracing::warn!(%peer, %error, "a trusted proxy sends no PROXY protocol header");
+            }
+            None
+        }
+    }
+}
+
+/// Passes a connection on with TLS and all.
+async fn pass(
+    context: &Context,
+    settings: &ListenerSettings,
+    dialled: Dialled,
+    (stream, hello, route): (TcpStream, Vec<u8>, RawRoute),
+    drain: Watch,
+) {
+    let client = dialled.client(settings, None);
+    context.proxy.serve_raw(&client, route, stream, &hello, drain).await;
+}
+
+/// Reads the ClientHello and, unless its name is passed on whole, finishes the handshake: within its deadline and
+/// under its permit. `None`: it came to nothing, and that is counted.
 async fn handshake(
     context: &Context,
     acceptor: &Acceptor,
     listener: &Listener,
+    settings: &ListenerSettings,
+    dialled: Dialled,
     stream: TcpStream,
-) -> Result<Accepted<TcpStream>, Option<AcceptError<TcpStream>>> {
+) -> Option<Secured> {
     let local = match listener.bound {
         bound if bound.ip().is_unspecified() => stream.local_addr().unwrap_or(bound),
         bound => bound,
     };
+    let local = SocketAddr::new(local.ip().to_canonical(), local.port());
     let deadline = context.proxy.timer().deadline();
     deadline.set(context.proxy.settings().timeouts.handshake);
     // On the heap: a handshake needs much for a short time, a connection little for a long one.
     let result = deadline
         .bound(Box::pin(async {
             let _permit = context.shared.permits.handshakes.acquire().await;
-            acceptor.accept(stream, SocketAddr::new(local.ip().to_canonical(), local.port())).await
+            secure(context, acceptor, settings, local, stream).await
         }))
         .await;
     context.metrics.handshake(match &result {
-        Some(Ok(accepted)) => accepted.outcome(),
+        Some(Ok(Secured::Terminated(accepted, _))) => accepted.outcome(),
+        Some(Ok(Secured::Untouched(..))) => "passthrough",
         Some(Err(error)) => error.outcome(),
         None => "timeout",
     });
-    result.map_or(Err(None), |result| result.map_err(Some))
+    let peer = dialled.peer;
+    match result {
+        Some(Ok(secured)) => return Some(secured),
+        Some(Err(AcceptError::PlainHttp(stream))) => {
+            let client = dialled.client(settings, None);
+            context.proxy.refuse_plain(&client, stream).await;
+        }
+        Some(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
+        None => tracing::debug!(%peer, "TLS handshake took too long"),
+    }
+    None
 }
 
-fn client(settings: &ListenerSettings, peer: SocketAddr, port: u16, tls: Option<Tls>) -> Client {
-    Client::new(peer, port, Arc::clone(&settings.trusted_proxies), tls)
+async fn secure(
+    context: &Context,
+    acceptor: &Acceptor,
+    settings: &ListenerSettings,
+    local: SocketAddr,
+    mut stream: TcpStream,
+) -> Result<Secured, AcceptError<TcpStream>> {
+    let hello = match Hello::read(&mut stream).await {
+        Ok(hello) => hello,
+        Err(error) => return Err(AcceptError::from_hello(error, stream)),
+    };
+    let route = context.proxy.raw_route(&settings.entrance, hello.sni.as_ref().map(crate::names::Hostname::as_str));
+    match route {
+        Some(route) if route.mode() == RouteMode::Passthrough => Ok(Secured::Untouched(stream, hello.bytes, route)),
+        None if matches!(settings.door, Door::Tls(_)) => Err(acceptor.refuse(stream, hello).await),
+        route => Ok(Secured::Terminated(Box::new(acceptor.finish(stream, hello, local).await?), route)),
+    }
+}
+
+impl Dialled {
+    fn client(self, settings: &ListenerSettings, tls: Option<Tls>) -> Client {
+        Client::new(self.peer, self.port, Arc::clone(&settings.entrance), tls)
+    }
 }
 
 fn tls(info: &TlsInfo) -> Tls {

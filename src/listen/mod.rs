@@ -13,13 +13,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
 pub use context::Shared;
 pub use worker::{Worker, WorkerError};
 
 use crate::config::ListenerProtocol;
+use crate::proxy::Entrance;
 use crate::tls::Acceptor;
 
 /// An address that is listened on, with what its connections are served by; a reload changes that in place.
@@ -37,10 +37,12 @@ pub struct Listener {
 pub struct ListenerSettings {
     /// What is spoken.
     pub door: Door,
-    /// The port that clients dial, where it is not the bound one.
-    pub public_port: Option<u16>,
-    /// Peers whose word about their client is believed.
-    pub trusted_proxies: Arc<[IpNet]>,
+    /// What its clients see of it, and how far they are believed.
+    pub entrance: Arc<Entrance>,
+    /// Whether each connection begins with a PROXY protocol header.
+    pub proxy_protocol: bool,
+    /// Whether the port that clients dial is configured, and so known better than by a PROXY protocol header.
+    pub has_public_port: bool,
 }
 
 /// What a listener speaks.
@@ -50,6 +52,10 @@ pub enum Door {
     Https(Arc<Acceptor>),
     /// HTTP/1.1 as it is.
     Http,
+    /// TLS, then bytes.
+    Tls(Arc<Acceptor>),
+    /// Bytes as they are.
+    Tcp,
 }
 
 /// What all workers together may have under way.
@@ -76,7 +82,7 @@ impl Listener {
     /// The port that clients dial.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.settings.load().public_port.unwrap_or(self.bound.port())
+        self.settings.load().entrance.port
     }
 
     /// The protocol in its config's words.
@@ -85,6 +91,8 @@ impl Listener {
         match self.settings.load().door {
             Door::Https(_) => ListenerProtocol::Https,
             Door::Http => ListenerProtocol::Http,
+            Door::Tls(_) => ListenerProtocol::Tls,
+            Door::Tcp => ListenerProtocol::Tcp,
         }
     }
 }

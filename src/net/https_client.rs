@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -168,7 +168,7 @@ impl HttpsClient {
         let name = ServerName::try_from(host.to_owned()).map_err(std::io::Error::other)?;
         let stream = connect_to_any(host, port, self.timeouts.connect).await?;
         stream.set_nodelay(true)?;
-        self.tls.connect(name, stream).await
+        self.tls.connect(name, stream).await.map_err(in_plain_words)
     }
 }
 
@@ -176,6 +176,33 @@ impl std::fmt::Debug for HttpsClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("HttpsClient").field("timeouts", &self.timeouts).finish_non_exhaustive()
     }
+}
+
+/// What is wrong with a server's certificate, and the remedy; other errors as they are.
+fn in_plain_words(error: std::io::Error) -> std::io::Error {
+    let Some(rustls::Error::InvalidCertificate(reason)) = error.get_ref().and_then(|inner| inner.downcast_ref()) else {
+        return error;
+    };
+    let said = match reason {
+        CertificateError::UnknownIssuer => {
+            "its certificate is from an issuer that is not trusted; name the issuer's root with `trust`".to_owned()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "its certificate is for another name".to_owned()
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "its certificate has expired, or this machine's clock is wrong".to_owned()
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "its certificate is not valid yet, or this machine's clock is wrong".to_owned()
+        }
+        // From webpki, which has no type for it here.
+        CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            "its certificate is a CA's own, and a server's is needed: let it have one that the CA issued".to_owned()
+        }
+        other => format!("its certificate is refused: {other}"),
+    };
+    std::io::Error::new(error.kind(), said)
 }
 
 /// Tries each address in turn, none for so long that the others are left without time.

@@ -4,6 +4,7 @@ mod deadline;
 mod https_client;
 mod inbox;
 mod outbox;
+pub mod proxy_protocol;
 mod sockets;
 pub mod systemd;
 mod transport;

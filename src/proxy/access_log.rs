@@ -71,13 +71,17 @@ struct Line<'a> {
     message: &'static str,
     request_id: String,
     client: std::net::IpAddr,
+    #[serde(skip_serializing_if = "str::is_empty")]
     method: &'a str,
     host: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
     path: &'a str,
     route: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     backend: Option<String>,
-    status: u16,
+    /// None for a connection that was passed on whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
     bytes_in: u64,
     bytes_out: u64,
     duration_ms: f64,
@@ -98,6 +102,15 @@ impl AccessLog {
     pub fn new(readable: bool, dropped: IntCounter) -> (Self, AccessSink) {
         let (sender, receiver) = sync_channel(WAITING);
         (Self { sender, readable, dropped }, AccessSink { receiver })
+    }
+}
+
+impl AccessLog {
+    fn send(&self, line: &Line<'_>) {
+        let text = if self.readable { line.readable() } else { line.json() };
+        if self.sender.try_send(text).is_err() {
+            self.dropped.inc();
+        }
     }
 }
 
@@ -142,17 +155,32 @@ impl Record {
         let took = self.started.elapsed();
         let route = self.route.as_ref().map(|(settings, index)| &*settings.routes.routes()[*index]);
         proxy.metrics.ended(route, self.status, took);
-        let share = match proxy.settings().access {
-            config::AccessLog::Off => return,
-            config::AccessLog::Share(share) => share,
-        };
-        if self.status < 500 && share < 1.0 && fastrand::f64() >= share {
-            return;
+        if self.is_logged(proxy) {
+            let line = self.line(client, head, protocol, route, took.as_secs_f64() * 1000.0);
+            proxy.access.send(&line);
         }
-        let line = self.line(client, head, protocol, route, took.as_secs_f64() * 1000.0);
-        let text = if proxy.access.readable { line.readable() } else { line.json() };
-        if proxy.access.sender.try_send(text).is_err() {
-            proxy.access.dropped.inc();
+    }
+
+    /// Counts and logs a connection that was passed on whole.
+    pub(super) fn end_raw(self, proxy: &Proxy, client: &Client, protocol: &'static str) {
+        let took = self.started.elapsed();
+        let outcome = self.error.as_ref().map_or("ok", |(code, _)| code);
+        let route = self.route.as_ref().map(|(settings, index)| &*settings.routes.routes()[*index]);
+        proxy.metrics.raw_ended(route, outcome);
+        if self.is_logged(proxy) {
+            let head = RequestHead::default();
+            let line = self.line(client, &head, protocol, route, took.as_secs_f64() * 1000.0);
+            proxy.access.send(&Line { message: "connection", method: "", ..line });
+        }
+    }
+
+    /// Whether this one belongs to the share that is logged.
+    fn is_logged(&self, proxy: &Proxy) -> bool {
+        match proxy.settings().access {
+            config::AccessLog::Off => false,
+            config::AccessLog::Share(share) => {
+                self.status >= 500 || self.status == 0 || share >= 1.0 || fastrand::f64() < share
+            }
         }
     }
 
@@ -175,7 +203,7 @@ impl Record {
             path: std::str::from_utf8(head.target()).unwrap_or(""),
             route: route.map_or("", |route| &route.name),
             backend: self.endpoint.as_ref().map(ToString::to_string),
-            status: self.status,
+            status: (self.status != 0).then_some(self.status),
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
             duration_ms: (duration_ms * 1000.0).round() / 1000.0,
@@ -198,7 +226,8 @@ impl Line<'_> {
     fn readable(&self) -> Vec<u8> {
         let time = self.timestamp.get(11..19).unwrap_or("");
         let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let Self { status, method, host, path, bytes_out, duration_ms, protocol, .. } = self;
+        let status = self.status.map_or("---".to_owned(), |status| status.to_string());
+        let Self { method, host, path, bytes_out, duration_ms, protocol, .. } = self;
         let to = self.backend.as_deref().unwrap_or("-");
         let error = match (self.error, self.detail) {
             (Some(error), Some(detail)) => format!("  {error}: {detail}"),

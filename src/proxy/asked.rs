@@ -36,7 +36,7 @@ impl<'a> Asked<'a> {
             [b'/', ..] => Cow::Borrowed(target),
             b"*" if head.method == Method::OPTIONS => Cow::Borrowed(target),
             _ => {
-                let (named, rest) = absolute(target)?;
+                let (named, rest) = absolute(target, &head.method)?;
                 let (other, other_port) = split(named)?;
                 if other.as_str() != host.as_str() || other_port.unwrap_or(default_port) != port.unwrap_or(default_port)
                 {
@@ -48,8 +48,11 @@ impl<'a> Asked<'a> {
         Ok(Self { host, authority, target })
     }
 
-    /// The path, without a query.
+    /// The path, without a query; of `*`, which is about all paths, the one that all lie below.
     pub(super) fn path(&self) -> &[u8] {
+        if *self.target == *b"*" {
+            return b"/";
+        }
         match memchr::memchr(b'?', &self.target) {
             Some(at) => &self.target[..at],
             None => &self.target,
@@ -57,8 +60,9 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// Splits `http://AUTHORITY/REST` (RFC 9112 §3.2.2) and makes the rest an origin form.
-fn absolute(target: &[u8]) -> Result<(&[u8], Cow<'_, [u8]>), Failure> {
+/// Splits `http://AUTHORITY/REST` (RFC 9112 §3.2.2) and makes the rest an origin form; of OPTIONS without a path, `*`
+/// (§3.2.4).
+fn absolute<'a>(target: &'a [u8], method: &Method) -> Result<(&'a [u8], Cow<'a, [u8]>), Failure> {
     let malformed = || Failure::bad_request("the request target is malformed");
     let scheme = target.iter().position(|&b| b == b':').ok_or_else(malformed)?;
     if !target[..scheme].eq_ignore_ascii_case(b"http") && !target[..scheme].eq_ignore_ascii_case(b"https") {
@@ -67,7 +71,12 @@ fn absolute(target: &[u8]) -> Result<(&[u8], Cow<'_, [u8]>), Failure> {
     let rest = target[scheme..].strip_prefix(b"://").ok_or_else(malformed)?;
     let end = rest.iter().position(|b| b"/?".contains(b)).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
-    Ok((authority, if path.starts_with(b"/") { Cow::Borrowed(path) } else { Cow::Owned([b"/", path].concat()) }))
+    let rest = match path {
+        [] if *method == Method::OPTIONS => Cow::Borrowed(&b"*"[..]),
+        [b'/', ..] => Cow::Borrowed(path),
+        _ => Cow::Owned([b"/", path].concat()),
+    };
+    Ok((authority, rest))
 }
 
 /// Splits `HOST[:PORT]` (RFC 3986 §3.2); user information is refused.
@@ -133,6 +142,12 @@ mod tests {
             let expected = expected.map(|(host, target)| (host.to_owned(), target.to_owned()));
             assert_eq!(asked(Method::GET, target, hosts), expected, "{target} {hosts:?}");
         }
-        assert_eq!(asked(Method::OPTIONS, "*", &["a.com"]), Some(("a.com".into(), "*".into())));
+        let mut head = RequestHead::default();
+        head.begin(Method::OPTIONS, b"*");
+        head.fields.push(b"Host", b"a.com");
+        assert_eq!(Asked::new(&head, 80).ok().map(|asked| asked.path().to_vec()), Some(b"/".to_vec()));
+        for (target, expected) in [("*", "*"), ("http://a.com", "*"), ("http://a.com/", "/"), ("http://a.com?", "/?")] {
+            assert_eq!(asked(Method::OPTIONS, target, &["a.com"]), Some(("a.com".into(), expected.into())), "{target}");
+        }
     }
 }

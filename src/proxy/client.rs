@@ -8,6 +8,19 @@ use ipnet::IpNet;
 use crate::certs::Certificate;
 use crate::names::Hostname;
 
+/// A listener as its clients see it.
+#[derive(Clone, Debug)]
+pub struct Entrance {
+    /// Its address as configured: what routes know it by.
+    pub listener: SocketAddr,
+    /// The port that clients dial.
+    pub port: u16,
+    /// Peers whose word about their client is believed.
+    pub trusted_proxies: Arc<[IpNet]>,
+    /// The route of clients that ask for no name.
+    pub default_route: Option<Arc<str>>,
+}
+
 /// A client's connection: what is true for each request on it.
 #[derive(Debug)]
 pub struct Client {
@@ -17,8 +30,8 @@ pub struct Client {
     pub port: u16,
     /// Whether the peer's own word about its client is believed.
     pub trusted: bool,
-    /// Who is trusted, to find the client's address in what a trusted peer says.
-    pub trusted_proxies: Arc<[IpNet]>,
+    /// Where it came in.
+    pub entrance: Arc<Entrance>,
     /// TLS, where the connection came over it.
     pub tls: Option<Tls>,
     /// The fields that an app is told of this client, written out once for all its requests.
@@ -45,11 +58,11 @@ pub struct Tls {
 impl Client {
     /// A client at `peer` that dialled `port`.
     #[must_use]
-    pub fn new(peer: SocketAddr, port: u16, trusted_proxies: Arc<[IpNet]>, tls: Option<Tls>) -> Self {
+    pub fn new(peer: SocketAddr, port: u16, entrance: Arc<Entrance>, tls: Option<Tls>) -> Self {
         // An IPv4 client of a `[::]` listener is an IPv4 client.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        let trusted = trusted_proxies.iter().any(|net| net.contains(&peer.ip()));
-        let mut this = Self { peer, port, trusted, trusted_proxies, tls, told: Vec::new() };
+        let trusted = entrance.trusted_proxies.iter().any(|net| net.contains(&peer.ip()));
+        let mut this = Self { peer, port, trusted, entrance, tls, told: Vec::new() };
         this.told = format!(
             "X-Forwarded-For: {ip}\r\nX-Real-IP: {ip}\r\nX-Forwarded-Proto: {proto}\r\nX-Forwarded-Port: {port}\r\n",
             ip = peer.ip(),
@@ -65,9 +78,15 @@ impl Client {
         if self.tls.is_some() { "https" } else { "http" }
     }
 
+    /// The route for a client that asked for no name, by where it came in.
+    pub(super) fn default_route(&self) -> Option<&str> {
+        let asked = self.tls.as_ref().is_some_and(|tls| tls.sni.is_some());
+        self.entrance.default_route.as_deref().filter(|_| !asked)
+    }
+
     /// Whether an address is one whose word is believed.
     #[must_use]
     pub fn trusts(&self, ip: IpAddr) -> bool {
-        self.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()))
+        self.entrance.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()))
     }
 }

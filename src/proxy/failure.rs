@@ -87,6 +87,10 @@ impl Failure {
         Self::new(504, "answer_timeout", "the app did not answer in time")
     }
 
+    pub(super) fn too_many_interim() -> Self {
+        Self::new(502, "bad_answer", "the app's answer is not valid HTTP").because("more than 100 interim answers")
+    }
+
     pub(super) fn not_switching(detail: &'static str) -> Self {
         Self::new(502, "bad_upgrade", "the app answered with a protocol change that makes no sense").because(detail)
     }

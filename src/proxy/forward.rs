@@ -18,7 +18,7 @@ use super::{Proxy, Settings, Snapshot};
 use crate::backend::{BackendAddress, Connection, Exchange, RequestBodyError};
 use crate::http1::{Framing, RequestHead, ResponseHead};
 use crate::net::Deadline;
-use crate::route::{HttpsPolicy, Route};
+use crate::route::{HttpsPolicy, Route, RouteMode};
 
 /// Where ACME's HTTP-01 asks (RFC 8555 §8.3).
 const CHALLENGES: &[u8] = b"/.well-known/acme-challenge/";
@@ -33,6 +33,9 @@ pub(super) struct Request<'a, B> {
     /// The protocol that an HTTP/2 client wants to tunnel (RFC 8441), if any.
     pub(super) extended: Option<&'static [u8]>,
 }
+
+/// Interim answers (1xx) to one request; more are no news but a flood, and all have to be kept for the client.
+const INTERIM: usize = 100;
 
 /// What the client gets.
 pub(super) enum Answer<B> {
@@ -73,6 +76,8 @@ where
     let https = if disabled { HttpsPolicy::Off } else { route.https };
     match (https, headers::is_secure(head, client)) {
         (HttpsPolicy::Redirect, false) => return redirect(settings, &asked).map(Answer::Page),
+        // Its connections pass by whole, and this one is none of them.
+        _ if route.mode != RouteMode::Http => return Err(Failure::misdirected()),
         (HttpsPolicy::Off, true) => return Err(Failure::https_off()),
         _ => {}
     }
@@ -97,7 +102,10 @@ fn challenge(proxy: &Proxy, head: &RequestHead, client: &Client) -> Option<Page>
 
 fn route<'a>(settings: &'a Settings, asked: &Asked<'_>, client: &Client) -> Result<&'a Route, Failure> {
     let host = asked.host.as_str();
-    let route = settings.routes.find(host, asked.path());
+    let route = settings.routes.find(host, asked.path(), client.entrance.listener);
+    if let (None, Some(name)) = (route, client.default_route()) {
+        return settings.routes.named(name).map(|route| &**route).ok_or_else(Failure::unknown_host);
+    }
     if let Some(certificate) = client.tls.as_ref().and_then(|tls| tls.certificate.as_ref()) {
         // Another tenant's name on this connection: the client must ask on one of its own (RFC 9110 §15.5.20).
         let pinned = route.and_then(|route| route.certificate.as_ref());
@@ -177,7 +185,7 @@ where
 }
 
 /// Connects to the endpoint, or to the other one: the request has reached neither.
-async fn connect(
+pub(super) async fn connect(
     proxy: &Proxy,
     settings: &Settings,
     endpoint: &BackendAddress,
@@ -210,10 +218,17 @@ where
     B: Body<Data = Bytes, Error = RequestBodyError> + Unpin,
 {
     let mut seen = None;
+    let mut interims = 0;
     poll_fn(|cx: &mut Context<'_>| {
         loop {
             match exchange.poll_head(response, cx) {
-                Poll::Ready(Ok(())) if response.is_interim() => interim(response),
+                Poll::Ready(Ok(())) if response.is_interim() && interims == INTERIM => {
+                    return Poll::Ready(Err(Failure::too_many_interim()));
+                }
+                Poll::Ready(Ok(())) if response.is_interim() => {
+                    interims += 1;
+                    interim(response);
+                }
                 Poll::Ready(result) => return Poll::Ready(result.map_err(Failure::from)),
                 Poll::Pending => break,
             }
@@ -235,6 +250,10 @@ fn switch<B>(exchange: Exchange<B>, response: &ResponseHead, upgrade: Option<&[u
 where
     B: Body<Data = Bytes, Error = RequestBodyError> + Unpin,
 {
+    if !exchange.is_upload_over() {
+        // The rest of the body would be taken for the new protocol, which begins behind the request (RFC 9110 §7.8).
+        return Err(Failure::not_switching("101 before the end of the request"));
+    }
     let Some(asked) = upgrade else { return Err(Failure::not_switching("101 where no upgrade was asked for")) };
     let mut to = response.fields.all("upgrade");
     match (to.next(), to.next()) {

@@ -1,8 +1,10 @@
 //! The header contract: what an app hears of a request, and what a client hears of an answer.
 //!
 //! The rule for forgery is one function, [`fate`]: every name is folded as the apps behind fold it (case, and
-//! `_` for `-` as in CGI variables), and what then reads like one of ours, like framing or like a hop's own
+//! as in CGI variables, where `_` stands for `-`, and with some servers for any other mark), and what then reads like one of ours, like framing or like a hop's own
 //! business does not pass.
+
+use http::Method;
 
 use super::asked::Asked;
 use super::client::{Client, Tls};
@@ -54,10 +56,11 @@ const FORWARDED: [&[u8]; 19] = [
 fn fate(name: &[u8]) -> Fate {
     let mut folded = [0; LONGEST];
     let Some(folded) = folded.get_mut(..name.len()) else { return Fate::Pass };
-    let mut underscore = false;
+    let mut odd = false;
     for (to, &from) in folded.iter_mut().zip(name) {
-        underscore |= from == b'_';
-        *to = if from == b'_' { b'-' } else { from.to_ascii_lowercase() };
+        let mark = !from.is_ascii_alphanumeric();
+        odd |= mark && from != b'-';
+        *to = if mark { b'-' } else { from.to_ascii_lowercase() };
     }
     let fate = match &*folded {
         b"host"
@@ -86,7 +89,7 @@ fn fate(name: &[u8]) -> Fate {
         }
         _ => Fate::Pass,
     };
-    if underscore && fate != Fate::Pass { Fate::Never } else { fate }
+    if odd && fate != Fate::Pass { Fate::Never } else { fate }
 }
 
 /// Whether a trailer field may pass (RFC 9110 §6.5.1): nothing that frames, routes or tells of the sender.
@@ -123,6 +126,8 @@ pub(super) fn write_request(
     match framing {
         Framing::Length(length) => write_length(out, length),
         Framing::Chunked | Framing::UntilClose => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        // An HTTP/2 client need not say so, but some HTTP/1.1 servers insist (RFC 9110 §8.6).
+        Framing::None if matches!(head.method, Method::POST | Method::PUT | Method::PATCH) => write_length(out, 0),
         Framing::None => {}
     }
     match upgrade {
@@ -246,6 +251,12 @@ pub(super) fn answer_fields<'a>(head: &'a ResponseHead, mut each: impl FnMut(&'a
     }
 }
 
+/// The `Date` that an answer without one is given on its way (RFC 9110 §6.6.1); none where the app says it.
+pub(super) fn missing_date(head: &ResponseHead) -> Option<String> {
+    let said = head.fields.iter().any(|(name, _)| name.len() == 4 && name.eq_ignore_ascii_case(b"date"));
+    (!said).then(|| httpdate::fmt_http_date(std::time::SystemTime::now()))
+}
+
 pub(super) fn write_length(out: &mut Vec<u8>, length: u64) {
     out.extend_from_slice(b"Content-Length: ");
     number(out, length);
@@ -325,6 +336,8 @@ mod tests {
             "Forwarded",
             "X-Real-IP",
             "x_real_ip",
+            "X.Forwarded.Proto",
+            "X-Forwarded~For",
             "X-Forwarded-Ssl",
             "X-Forwarded-Anything",
             "X-Scheme",

@@ -17,6 +17,7 @@ const NO_ROUTE: &str = "";
 pub struct ProxyMetrics {
     requests: IntCounterVec,
     durations: HistogramVec,
+    raw: IntCounterVec,
     /// Requests under way.
     pub under_way: IntGauge,
     /// WebSockets and other upgraded connections that are open.
@@ -46,13 +47,18 @@ impl ProxyMetrics {
                 .buckets(BUCKETS.to_vec()),
             &["route"],
         )?;
+        let raw = IntCounterVec::new(
+            Opts::new("doorward_raw_connections_total", "Connections passed on as bytes, by route and outcome."),
+            &["route", "outcome"],
+        )?;
+        registry.register(Box::new(raw.clone()))?;
         let under_way = IntGauge::new("doorward_requests_under_way", "Requests that have no complete answer yet.")?;
         let tunnels = IntGauge::new("doorward_tunnels_open", "WebSockets and other upgraded connections open.")?;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(durations.clone()))?;
         registry.register(Box::new(under_way.clone()))?;
         registry.register(Box::new(tunnels.clone()))?;
-        Ok(Self { requests, durations, under_way, tunnels, routes: RefCell::default() })
+        Ok(Self { requests, durations, raw, under_way, tunnels, routes: RefCell::default() })
     }
 
     /// Counts a request that ended.
@@ -76,6 +82,11 @@ impl ProxyMetrics {
             }
         }
         metrics.duration.observe(took.as_secs_f64());
+    }
+
+    /// Counts a connection that was passed on whole, at its end.
+    pub(super) fn raw_ended(&self, route: Option<&Route>, outcome: &str) {
+        self.raw.with_label_values(&[route.map_or(NO_ROUTE, |route| &route.name), outcome]).inc();
     }
 
     /// Drops the handles: the indices belong to a table that was replaced.

@@ -14,6 +14,7 @@ mod http2;
 mod lazy;
 mod metrics;
 mod page;
+mod raw;
 mod tunnel;
 
 use std::cell::{Cell, RefCell};
@@ -24,8 +25,9 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Cache};
 
 pub use access_log::{AccessLog, AccessSink};
-pub use client::{Client, Tls};
+pub use client::{Client, Entrance, Tls};
 pub use metrics::ProxyMetrics;
+pub use raw::RawRoute;
 
 use crate::backend::{BackendLimits, Pools};
 use crate::certs::{Challenges, Disabled};

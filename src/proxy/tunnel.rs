@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::config::Timeouts;
 use crate::net::{Deadline, Inbox, Outbox};
 
 /// One end: a stream with what came over it and what has yet to go.
@@ -15,6 +16,21 @@ pub(super) struct End<IO> {
     pub(super) io: IO,
     pub(super) inbox: Inbox,
     pub(super) outbox: Outbox,
+}
+
+/// How long nothing may move.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// While both sides are open.
+    pub(super) idle: Duration,
+    /// Once one side has ended.
+    pub(super) half_closed: Duration,
+}
+
+impl From<&Timeouts> for Patience {
+    fn from(timeouts: &Timeouts) -> Self {
+        Self { idle: timeouts.tunnel_idle, half_closed: timeouts.half_closed }
+    }
 }
 
 /// What flows from one end to the other.
@@ -26,13 +42,13 @@ enum Flow {
     Ended,
 }
 
-/// Relays until both sides have ended, one breaks, or nothing moves for `idle`. Half-closed stays half open.
+/// Relays until both sides have ended, one breaks, or nothing moves for too long. Half-closed stays half open.
 /// Returns how many bytes the client sent and got.
 pub(super) async fn relay<A, B>(
     client: &mut End<A>,
     backend: &mut End<B>,
     deadline: &Deadline,
-    idle: Duration,
+    patience: Patience,
 ) -> (u64, u64)
 where
     A: AsyncRead + AsyncWrite + Unpin,
@@ -48,10 +64,11 @@ where
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(()),
             _ => {}
         }
-        let now = (up.1, down.1);
+        let now = (up, down);
         if seen != Some(now) {
             seen = Some(now);
-            deadline.set(idle);
+            let ending = up.0 != Flow::Open || down.0 != Flow::Open;
+            deadline.set(if ending { patience.half_closed } else { patience.idle });
         }
         deadline.poll_passed(cx)
     })

@@ -4,13 +4,14 @@
 
 mod table;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use table::{Conflict, Table};
 
 use crate::backend::Backend;
-pub use crate::config::HttpsPolicy;
 use crate::config::{self, CertificateChoice, CertificateId};
+pub use crate::config::{HttpsPolicy, RouteMode};
 
 /// Where requests for some hosts and paths go.
 #[derive(Debug)]
@@ -19,6 +20,10 @@ pub struct Route {
     pub index: usize,
     /// Its name in logs and metrics.
     pub name: Arc<str>,
+    /// What of a connection is understood.
+    pub mode: RouteMode,
+    /// The listeners that have it, by their configured addresses; empty: all.
+    pub listeners: Vec<SocketAddr>,
     /// The prefix of the path, `/` for all.
     pub path: String,
     /// The app.
@@ -40,6 +45,8 @@ impl Route {
         Self {
             index,
             name: Arc::from(config.name.as_str()),
+            mode: config.mode,
+            listeners: config.listeners.clone(),
             path: config.path.clone(),
             backend: Backend { endpoints: config.backend.clone() },
             https: config.https,
@@ -51,6 +58,16 @@ impl Route {
             forwarded: config.forwarded,
             tls_headers: config.tls_headers,
         }
+    }
+
+    /// Whether connections to this listener can come here.
+    #[must_use]
+    pub fn is_on(&self, listener: SocketAddr) -> bool {
+        self.listeners.is_empty() || self.listeners.contains(&listener)
+    }
+
+    fn shares_a_listener(&self, other: &Self) -> bool {
+        self.listeners.is_empty() || other.listeners.is_empty() || self.listeners.iter().any(|l| other.is_on(*l))
     }
 
     /// Whether `path` is this route's prefix or lies below it: `/api` has `/api` and `/api/x`, not `/apix`.

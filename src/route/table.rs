@@ -1,8 +1,10 @@
 //! [`Table`]: host, then the longest path prefix.
 
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::Route;
+use super::{Route, RouteMode};
 use crate::config::{self, RouteHost};
 use crate::names::HostMap;
 
@@ -12,6 +14,7 @@ pub struct Table {
     /// Per host, the routes with the longest path first.
     hosts: HostMap<Vec<Arc<Route>>>,
     routes: Vec<Arc<Route>>,
+    names: HashMap<Arc<str>, Arc<Route>>,
 }
 
 /// Two routes for the same host and path.
@@ -40,15 +43,29 @@ impl Table {
             for host in &config.hosts {
                 this.add(host, &route)?;
             }
+            this.names.insert(Arc::clone(&route.name), Arc::clone(&route));
             this.routes.push(route);
         }
         Ok(this)
     }
 
-    /// The route for a canonical host and a path (a query behind it does not matter).
+    /// The route for a canonical host and a path (a query behind it does not matter), on the listener configured
+    /// with this address.
     #[must_use]
-    pub fn find(&self, host: &str, path: &[u8]) -> Option<&Arc<Route>> {
-        self.hosts.find(host)?.iter().find(|route| route.has_path(path))
+    pub fn find(&self, host: &str, path: &[u8], listener: SocketAddr) -> Option<&Arc<Route>> {
+        self.hosts.find(host)?.iter().find(|route| route.has_path(path) && route.is_on(listener))
+    }
+
+    /// The route of a whole connection, for the name that its client asks for (SNI).
+    #[must_use]
+    pub fn find_raw(&self, sni: &str, listener: SocketAddr) -> Option<&Arc<Route>> {
+        self.hosts.find(sni)?.iter().find(|route| route.mode != RouteMode::Http && route.is_on(listener))
+    }
+
+    /// The route with this name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&Arc<Route>> {
+        self.names.get(name)
     }
 
     /// All routes, in the order of the config.
@@ -62,7 +79,7 @@ impl Table {
             RouteHost::Any => self.hosts.default_mut(),
             RouteHost::Pattern(pattern) => self.hosts.entry(pattern.clone()),
         };
-        if let Some(other) = list.iter().find(|other| other.path == route.path) {
+        if let Some(other) = list.iter().find(|other| other.path == route.path && other.shares_a_listener(route)) {
             return Err(Conflict {
                 first: other.name.to_string(),
                 second: route.name.to_string(),
@@ -86,6 +103,8 @@ mod tests {
         Arc::new(config::Route {
             name: name.to_owned(),
             hosts: hosts.iter().map(host).collect(),
+            mode: RouteMode::Http,
+            listeners: Vec::new(),
             path: path.to_owned(),
             backend: Vec::new(),
             https: HttpsPolicy::Redirect,
@@ -95,6 +114,22 @@ mod tests {
             forwarded: false,
             tls_headers: false,
         })
+    }
+
+    const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 443);
+
+    #[test]
+    fn a_route_can_belong_to_some_listeners_alone() {
+        let other: SocketAddr = "127.0.0.1:8443".parse().expect("an address");
+        let on = |name: &str, mode, listener| {
+            Arc::new(config::Route { mode, listeners: vec![listener], ..(*route(name, &["x.test"], "/")).clone() })
+        };
+        let table = Table::new(&[on("one", RouteMode::Http, ANY), on("two", RouteMode::Passthrough, other)]);
+        let table = table.expect("no conflict");
+        assert_eq!(table.find("x.test", b"/", ANY).map(|route| &*route.name), Some("one"));
+        assert_eq!(table.find_raw("x.test", other).map(|route| &*route.name), Some("two"));
+        assert!(table.find_raw("x.test", ANY).is_none());
+        assert!(Table::new(&[on("one", RouteMode::Http, ANY), route("all", &["x.test"], "/")]).is_err());
     }
 
     #[test]
@@ -122,7 +157,7 @@ mod tests {
             // The most specific host decides; its missing path is not looked for under another host.
             ("only.example.com", "/", None),
         ] {
-            let found = table.find(host, path.as_bytes()).map(|route| route.name.to_string());
+            let found = table.find(host, path.as_bytes(), ANY).map(|route| route.name.to_string());
             assert_eq!(found.as_deref(), name, "{host}{path}");
         }
     }

@@ -85,12 +85,4 @@ pub enum StorageError {
         /// What came back.
         source: io::Error,
     },
-    /// No notice of changes is to be had.
-    #[error("cannot watch {path}: {reason}; raise fs.inotify.max_user_watches or fs.inotify.max_user_instances", path = path.display())]
-    Watch {
-        /// The folder.
-        path: PathBuf,
-        /// What came back.
-        reason: String,
-    },
 }

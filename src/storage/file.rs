@@ -6,7 +6,7 @@
 use std::fs::{self, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,12 +20,22 @@ const LOCKS: &str = "locks";
 /// How long after a new folder appeared it is looked at again: a file that was put into it before the
 /// watch was in place is told of by nobody.
 const SETTLE: Duration = Duration::from_millis(300);
+/// How often everything is looked at where the kernel does not tell of changes.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// The storage of a single node, or of several processes on it.
 pub struct FileStorage {
     root: Arc<PathBuf>,
     hub: Arc<Hub>,
-    watcher: Mutex<Option<notify::RecommendedWatcher>>,
+    watching: Mutex<Option<Watching>>,
+}
+
+/// How changes by other processes are noticed.
+enum Watching {
+    /// The kernel tells, for as long as this is held.
+    Told { _watcher: notify::RecommendedWatcher },
+    /// Everything is looked at again now and then, as the kernel gives no (further) watch.
+    Looking,
 }
 
 impl FileStorage {
@@ -38,7 +48,7 @@ impl FileStorage {
         // Events carry resolved paths; symlinks above must not hide them.
         let root = root.canonicalize().map_err(|e| failed("open", root, e))?;
         files::remove_stale(&root);
-        Ok(Self { root: Arc::new(root), hub: Arc::default(), watcher: Mutex::new(None) })
+        Ok(Self { root: Arc::new(root), hub: Arc::default(), watching: Mutex::new(None) })
     }
 
     /// Whether [`FileStorage::open`] would work in `root` and what it writes could be written, without
@@ -61,12 +71,24 @@ impl FileStorage {
         &self.root
     }
 
-    fn start_watcher(&self) -> Result<(), StorageError> {
-        let mut slot = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
-        if slot.is_some() {
-            return Ok(());
+    fn start_watching(&self) {
+        let mut watching = self.watching.lock().unwrap_or_else(PoisonError::into_inner);
+        if watching.is_some() {
+            return;
         }
-        let refused = |e: notify::Error| StorageError::Watch { path: self.root.to_path_buf(), reason: e.to_string() };
+        *watching = Some(match self.watcher() {
+            Ok(watcher) => Watching::Told { _watcher: watcher },
+            Err(error) => {
+                let remedy = "raise fs.inotify.max_user_watches or fs.inotify.max_user_instances (sysctl)";
+                let (path, seconds) = (self.root.display(), LOOK_EVERY.as_secs());
+                tracing::warn!(%path, %error, remedy, seconds, "storage can't be watched: it is looked at now and then");
+                tokio::spawn(look_now_and_then(Arc::downgrade(&self.hub)));
+                Watching::Looking
+            }
+        });
+    }
+
+    fn watcher(&self) -> notify::Result<notify::RecommendedWatcher> {
         let (root, hub) = (Arc::clone(&self.root), Arc::clone(&self.hub));
         let runtime = tokio::runtime::Handle::current();
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| match event {
@@ -75,11 +97,9 @@ impl FileStorage {
                 tracing::warn!(%error, "the watch on the storage had an error, looking at everything again");
                 hub.publish(&Event::Resync);
             }
-        })
-        .map_err(refused)?;
-        watcher.watch(&self.root, RecursiveMode::Recursive).map_err(refused)?;
-        *slot = Some(watcher);
-        Ok(())
+        })?;
+        watcher.watch(&self.root, RecursiveMode::Recursive)?;
+        Ok(watcher)
     }
 }
 
@@ -142,7 +162,7 @@ impl Storage for FileStorage {
     }
 
     async fn watch(&self, prefix: &'static str) -> Result<Events, StorageError> {
-        self.start_watcher()?;
+        self.start_watching();
         Ok(self.hub.subscribe(prefix))
     }
 }
@@ -167,6 +187,15 @@ fn walk(root: &Path, folder: &Path, found: &mut Vec<Key>) -> io::Result<()> {
 fn key_of(root: &Path, path: &Path) -> Option<Key> {
     let inside = path.strip_prefix(root).ok()?.to_str()?;
     if inside.starts_with(LOCKS) { None } else { Key::parse(inside) }
+}
+
+/// Our own changes are told at once; this finds those of other processes, until the storage is gone.
+async fn look_now_and_then(hub: Weak<Hub>) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let Some(hub) = hub.upgrade() else { return };
+        hub.publish(&Event::Resync);
+    }
 }
 
 /// What the kernel told, in our words.

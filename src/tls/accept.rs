@@ -17,9 +17,20 @@ use crate::certs::{Ask, Certificate, Choice, OnDemand, Table, unix_now};
 use crate::config::{CertificateId, TlsOptions};
 use crate::names::Hostname;
 
-/// Every label that a handshake's outcome can have in the metrics; `timeout` is for the caller, who keeps the time.
-pub const OUTCOMES: [&str; 9] =
-    ["ok", "resumed", "unknown_name", "no_certificate", "malformed", "plain_http", "closed", "timeout", "tls_error"];
+/// Every label that a handshake's outcome can have in the metrics; `timeout` and `passthrough` are for the
+/// caller, who keeps the time and decides whose TLS ends here.
+pub const OUTCOMES: [&str; 10] = [
+    "ok",
+    "resumed",
+    "passthrough",
+    "unknown_name",
+    "no_certificate",
+    "malformed",
+    "plain_http",
+    "closed",
+    "timeout",
+    "tls_error",
+];
 
 /// One listener's handshakes. Shared by all workers as an `Arc`.
 pub struct Acceptor {
@@ -119,9 +130,7 @@ impl Acceptor {
         Box::pin(async move {
             match Hello::read(&mut io).await {
                 Ok(hello) => self.finish(io, hello, local).await,
-                Err(HelloError::PlainHttp) => Err(AcceptError::PlainHttp(io)),
-                Err(HelloError::Malformed(why)) => Err(AcceptError::Malformed(why)),
-                Err(HelloError::Closed) => Err(AcceptError::Closed),
+                Err(error) => Err(AcceptError::from_hello(error, io)),
             }
         })
         .await
@@ -155,6 +164,15 @@ impl Acceptor {
         let stream = handshake.await.map_err(failure)?;
         let info = TlsInfo::new(&stream, sni, certificate);
         Ok(Accepted { stream, info })
+    }
+
+    /// Refuses a client for whose name there is nothing behind this listener.
+    pub async fn refuse<IO>(&self, mut io: IO, hello: Hello) -> AcceptError<IO>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        hello::send_alert(&mut io, hello::UNRECOGNIZED_NAME).await;
+        hello.sni.map_or(AcceptError::NoCertificate, AcceptError::UnknownName)
     }
 
     /// Asks the table; where it has nothing for the name, has one made and asks again.
@@ -195,6 +213,16 @@ impl<IO> Accepted<IO> {
 }
 
 impl<IO> AcceptError<IO> {
+    /// What became of a connection whose ClientHello could not be read.
+    #[must_use]
+    pub fn from_hello(error: HelloError, io: IO) -> Self {
+        match error {
+            HelloError::PlainHttp => Self::PlainHttp(io),
+            HelloError::Malformed(why) => Self::Malformed(why),
+            HelloError::Closed => Self::Closed,
+        }
+    }
+
     /// The outcome's label in the metrics: one of [`OUTCOMES`].
     #[must_use]
     pub fn outcome(&self) -> &'static str {

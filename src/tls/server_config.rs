@@ -28,7 +28,11 @@ pub(super) fn base(options: &TlsOptions, tickets: Arc<dyn ProducesTickets>) -> R
         .with_protocol_versions(versions)?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(NotChosen));
-    config.alpn_protocols = if options.http2 { vec![H2.to_vec(), HTTP1.to_vec()] } else { vec![HTTP1.to_vec()] };
+    config.alpn_protocols = match &options.alpn {
+        Some(protocols) => protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect(),
+        None if options.http2 => vec![H2.to_vec(), HTTP1.to_vec()],
+        None => vec![HTTP1.to_vec()],
+    };
     // The order is ours: AES-256-GCM, AES-128-GCM, ChaCha20-Poly1305. All are sound, but scanners look for it.
     config.ignore_client_order = true;
     config.session_storage = Arc::new(NoServerSessionStorage {});

@@ -75,7 +75,7 @@ impl Tickets {
     /// What seals and opens under the policy of one listener: its options and its default certificate.
     pub(super) fn bound_to(&self, options: &TlsOptions, default: Option<&CertificateId>) -> Bound {
         let mut policy = digest::Context::new(&SHA256);
-        let TlsOptions { min_version, http2 } = options;
+        let TlsOptions { min_version, http2, alpn } = options;
         policy.update(&[
             match min_version {
                 TlsVersion::Tls12 => 2,
@@ -85,6 +85,10 @@ impl Tickets {
             u8::from(default.is_some()),
         ]);
         policy.update(default.map_or("", CertificateId::as_str).as_bytes());
+        for protocol in alpn.iter().flatten() {
+            policy.update(b"\0");
+            policy.update(protocol.as_bytes());
+        }
         Bound { shared: Arc::clone(&self.shared), policy: as_array(&policy.finish()) }
     }
 }

@@ -2,6 +2,7 @@
 
 mod support;
 
+mod abort;
 mod acme;
 mod ca;
 mod certs_commands;
@@ -13,13 +14,18 @@ mod failures;
 mod framing;
 mod generate;
 mod headers;
+mod limits;
 mod observe;
 mod operate;
+mod pipelining;
 mod plain;
+mod raw;
 mod reload;
 mod responses;
 mod sni;
 mod streaming;
 mod takeover;
+mod timeouts;
 mod tls;
+mod upgrades;
 mod websocket;

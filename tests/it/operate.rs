@@ -5,7 +5,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use crate::support::{Doorward, Origin, Setup, Tls, ca, client_config, within};
+use crate::support::{Curl, Doorward, Origin, Setup, Tls, ca, client_config, signal, within};
 
 const HOST: &str = "app.example.test";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -49,6 +49,55 @@ fn what_needs_a_restart_is_said_until_there_was_one() {
 }
 
 #[test]
+fn metrics_tell_whether_the_config_on_disk_is_in_force() {
+    let origin = Origin::answering(OK);
+    let door = Setup::new().metrics().host(HOST, origin.address).start();
+    let at = door.metrics();
+    let metrics = || Curl::new("http://metrics.example.test/metrics", at, at, door.home()).run().text();
+    let shows = |line: &str| within(line, || metrics().contains(line).then_some(()));
+    shows("doorward_config_in_force 1");
+    let mut before = String::new();
+    door.rewrite(|text| {
+        before.clone_from(&text);
+        text + "nonsense = 1\n"
+    });
+    shows("doorward_config_in_force 0");
+    door.rewrite(|_| before);
+    shows("doorward_config_in_force 1");
+}
+
+#[test]
+fn it_stops_when_all_is_done_and_not_at_a_deadline() {
+    let mut door = door();
+    assert!(door.stop().success());
+    let log = door.log();
+    assert!(log.iter().any(|line| said_of(line).starts_with("stopped: all")), "{log:#?}");
+    assert!(!log.iter().any(|line| said_of(line).contains("did not end by themselves")), "{log:#?}");
+}
+
+#[test]
+fn status_answers_while_it_drains() {
+    let (go_on, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let origin = Origin::answering_with(move |_| {
+        // Ends also when the test does.
+        let _ = held.lock().expect("unpoisoned").recv();
+        OK
+    });
+    let mut door = Setup::new().host(HOST, origin.address).start();
+    let mut client = Tls::connect(door.https, HOST);
+    client.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n"));
+    within("the request at the app", || (!origin.seen().is_empty()).then_some(()));
+    signal(door.pid(), "TERM");
+    within("draining", || said(&door.verb(&["status"])).contains("draining: finishes").then_some(()));
+    let reload = door.verb(&["reload"]);
+    assert!(String::from_utf8_lossy(&reload.stderr).contains("stopping"), "{reload:?}");
+    go_on.send(()).expect("the app waits");
+    assert_eq!(client.reply().status, 200);
+    assert!(door.wait().success());
+}
+
+#[test]
 fn a_changed_listener_is_named() {
     let door = door();
     let told = applied(&door, |text| text.replacen("[[listener]]\n", "[[listener]]\npublic_port = 4433\n", 1));
@@ -65,14 +114,14 @@ fn what_is_held_back_is_taken_by_force() {
     assert_eq!(served(&door), old, "and until then the old one is served");
 
     let forced = door.verb(&["reload", "--force", HOST]);
-    assert!(forced.status.success() && said(&forced).contains("the new one is served"), "{forced:?}");
+    assert!(forced.status.success() && said(&forced).contains("done"), "{forced:?}");
     assert!(Tls::with(client_config(&["http/1.1"]), door.https, HOST).is_err(), "it has another name");
     Tls::connect(door.https, "other.example.test");
 
     let again = door.verb(&["reload", "--force", HOST, "--force", "nobody"]);
     assert_eq!(again.status.code(), Some(1), "{again:?}");
     let complaint = String::from_utf8_lossy(&again.stderr);
-    assert!(complaint.contains("it is served") && complaint.contains("no certificate nobody"), "{complaint}");
+    assert!(complaint.contains("it is served") && complaint.contains("no certificate nobody,"), "{complaint}");
 }
 
 fn door() -> Doorward {

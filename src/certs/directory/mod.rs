@@ -60,7 +60,9 @@ pub enum State {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ForceError {
     /// No such id in the folders.
-    #[error("no certificate {0} in the watched directories")]
+    #[error(
+        "there is no certificate {0}, neither in the watched directories nor from ACME; `doorward status` lists them"
+    )]
     Unknown(CertificateId),
     /// There is nothing to take: what is there is served, or can't be.
     #[error("nothing of {0} is pending: {1}")]

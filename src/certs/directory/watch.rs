@@ -57,8 +57,8 @@ struct Root {
     path: PathBuf,
     /// Device and inode of the folder that is watched.
     watched: Option<(u64, u64)>,
-    /// Whether it was said that it can't be.
-    complained: bool,
+    /// Where it can't be, which was said: when that is tried again.
+    refused_until: Option<Instant>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -290,7 +290,7 @@ impl Watch {
         self.roots.extend(roots.into_iter().filter(|path| !known.contains(path)).map(|path| Root {
             path,
             watched: None,
-            complained: false,
+            refused_until: None,
         }));
     }
 
@@ -299,7 +299,8 @@ impl Watch {
         let Some(watcher) = &mut self.watcher else { return };
         for root in &mut self.roots {
             let now = root.path.metadata().ok().map(|meta| (meta.dev(), meta.ino()));
-            if root.watched == now && now.is_some() {
+            let refused = root.refused_until.is_some_and(|until| Instant::now() < until);
+            if root.watched == now && now.is_some() || refused {
                 continue;
             }
             if root.watched.take().is_some() {
@@ -310,10 +311,13 @@ impl Watch {
                 continue;
             }
             match watcher.watch(&root.path, RecursiveMode::Recursive) {
-                Ok(()) => root.watched = now,
-                Err(_) if root.complained => {}
+                Ok(()) => (root.watched, root.refused_until) = (now, None),
                 Err(error) => {
-                    root.complained = true;
+                    // A part of it may be watched: of no use here, where all is looked at, and needed elsewhere.
+                    let _ = watcher.unwatch(&root.path);
+                    if root.refused_until.replace(Instant::now() + RESCAN).is_some() {
+                        continue;
+                    }
                     let remedy =
                         "raise fs.inotify.max_user_watches (sysctl), until then the folder is looked at every second";
                     tracing::warn!(path = %root.path.display(), %error, remedy, "certificate folder can't be watched");

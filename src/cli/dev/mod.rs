@@ -167,8 +167,8 @@ fn prepare(args: &DevArgs) -> Result<Prepared, DevError> {
     // Tried before anything starts, for an error that names the option.
     for listener in &config.listeners {
         let option = match listener.protocol {
-            ListenerProtocol::Https => "--https-port",
-            ListenerProtocol::Http => "--http-port",
+            ListenerProtocol::Https | ListenerProtocol::Tls => "--https-port",
+            ListenerProtocol::Http | ListenerProtocol::Tcp => "--http-port",
         };
         bind_tcp(listener.address, 1).map_err(|error| DevError::Port { error, option })?;
     }

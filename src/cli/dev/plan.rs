@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::target::Target;
-use crate::config::{
-    BackendAddress, Config, HttpsPolicy, Listener, ListenerProtocol, Route, RouteHost, Storage, TlsOptions,
-};
+use crate::config::{BackendAddress, Config, HttpsPolicy, Listener, ListenerProtocol, Route, RouteHost, Storage};
 
 /// How long Ctrl-C waits for what is under way. A development server's WebSocket never ends by itself.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -70,16 +68,7 @@ impl Plan<'_> {
                 let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
                 // With port 0 the two addresses would get different ports, and a name could not stand for both.
                 let v6 = (self.ipv6 && port != 0).then(|| SocketAddr::from((Ipv6Addr::LOCALHOST, port)));
-                [Some(v4), v6].into_iter().flatten().map(move |address| {
-                    Arc::new(Listener {
-                        address,
-                        protocol,
-                        public_port: None,
-                        default_certificate: None,
-                        trusted_proxies: Vec::new(),
-                        tls: TlsOptions::default(),
-                    })
-                })
+                [Some(v4), v6].into_iter().flatten().map(move |address| Arc::new(Listener::new(address, protocol)))
             })
             .collect()
     }

@@ -40,7 +40,13 @@ where
             let gap = if at == 0 { "  " } else { " " };
             write!(out, "{gap}{}{value}", self.paint(Style::Dim, &format!("{name}=")))?;
         }
-        writeln!(out)
+        writeln!(out)?;
+        // Indented, so that none of these lines can pass for one of the log's own.
+        fields
+            .long
+            .iter()
+            .flat_map(|text| text.lines())
+            .try_for_each(|line| writeln!(out, "    {}", output::safe(line)))
     }
 }
 
@@ -55,12 +61,16 @@ impl Readable {
 struct Fields {
     message: String,
     others: Vec<(&'static str, String)>,
+    /// Values of several lines, which stand below.
+    long: Vec<String>,
 }
 
 impl Fields {
     fn put(&mut self, field: &Field, value: String) {
         if field.name() == "message" {
             self.message = output::safe(&value);
+        } else if value.contains('\n') {
+            self.long.push(value);
         } else {
             let plain = !value.is_empty() && value.chars().all(|c| !c.is_control() && !c.is_whitespace() && c != '"');
             self.others.push((field.name(), if plain { value } else { format!("{value:?}") }));
@@ -137,6 +147,12 @@ mod tests {
         let line = logged(|| tracing::warn!(address = %"127.0.0.1:443", count = 3, "watch out"));
         assert_eq!(&line[8..], " WARN  watch out  address=127.0.0.1:443 count=3\n");
         assert!(line[..8].split(':').all(|part| part.len() == 2), "{line}");
+    }
+
+    #[test]
+    fn a_value_of_several_lines_stands_below() {
+        let line = logged(|| tracing::error!(faults = "a.toml:1:2: b\n  remedy: \u{1b}c", count = 1, "no"));
+        assert_eq!(&line[8..], " ERROR no  count=1\n    a.toml:1:2: b\n      remedy: \\u{1b}c\n");
     }
 
     #[test]

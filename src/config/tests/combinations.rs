@@ -28,11 +28,11 @@ fn listeners_that_cannot_be() {
         ),
         (
             "[[listener]]\naddress = \":443\"\nprotocol = \"htps\"",
-            "3:12 listener[0].protocol: unknown value \"htps\"; did you mean \"https\"? one of: \"https\", \"http\"",
+            "3:12 listener[0].protocol: unknown value \"htps\"; did you mean \"https\"? one of: \"https\", \"http\", \"tls\", \"tcp\"",
         ),
         (
             "[[listener]]\naddress = \":443\"\nprotocol = \"quic\"",
-            "3:12 listener[0].protocol: unknown value \"quic\"; write one of: \"https\", \"http\"",
+            "3:12 listener[0].protocol: unknown value \"quic\"; write one of: \"https\", \"http\", \"tls\", \"tcp\"",
         ),
         (
             "[[listener]]\naddress = \":80\"\nprotocol = \"http\"\ndefault_certificate = \"apps\"",
@@ -122,4 +122,58 @@ fn policies_need_their_listeners() {
     // A listener that is wrong is no listener that is missing.
     let text = one("htp", "redirect");
     assert_eq!(faults(&text).len(), 1, "{:?}", faults(&text));
+}
+
+#[test]
+fn listeners_and_routes_that_do_not_fit() {
+    let text = |listener: &str, route: &str| {
+        format!(
+            "[[listener]]\naddress = \":443\"\n{listener}\n[[route]]\nname = \"app\"\nhosts = [\"a.example.com\"]\nbackend = 3000\n{route}\n"
+        )
+    };
+    for (listener, route, expected) in [
+        (
+            "protocol = \"tcp\"",
+            "mode = \"tcp\"",
+            "3:12 listener[0].protocol: a listener with protocol tcp needs a default_route; write default_route = \"NAME\", and a [[route]] of that name with mode = \"tcp\"",
+        ),
+        (
+            "default_route = \"ap\"",
+            "",
+            "3:17 listener[0].default_route: there is no route \"ap\"; did you mean \"app\"?",
+        ),
+        (
+            "default_route = \"app\"",
+            "mode = \"tcp\"",
+            "3:17 listener[0].default_route: \"app\" cannot be the default_route of a listener with protocol https; give the route mode = \"http\" or mode = \"passthrough\"",
+        ),
+        (
+            "",
+            "mode = \"tcp\"",
+            "8:8 route[0].mode: no listener leads to the route \"app\"; add a [[listener]] with protocol = \"tls\", or one with protocol = \"tcp\" and this route as its default_route",
+        ),
+        (
+            "",
+            "mode = \"passthrough\"\ncertificate = \"auto\"",
+            "9:1 route[0].certificate: a route with mode passthrough has no use for certificate: the app has the certificate; remove certificate, or write mode = \"http\"",
+        ),
+        (
+            "",
+            "mode = \"passthrough\"\npath = \"/x\"",
+            "9:1 route[0].path: a route with mode passthrough has no use for path: it looks at no requests; remove path, or write mode = \"http\"",
+        ),
+        (
+            "",
+            "listeners = [\":8443\"]",
+            "8:14 route[0].listeners[0]: there is no listener [::]:8443; write the address of a [[listener]]: [::]:443",
+        ),
+        (
+            "proxy_protocol = true",
+            "",
+            "3:18 listener[0].proxy_protocol: proxy_protocol is believed from trusted_proxies alone, and there are none; write trusted_proxies = [\"10.0.0.0/8\"] with the networks of the proxies in front",
+        ),
+    ] {
+        let faults = faults(&text(listener, route));
+        assert!(faults.iter().any(|fault| fault == expected), "{listener} {route}: {faults:#?}");
+    }
 }

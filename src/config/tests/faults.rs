@@ -12,7 +12,7 @@ fn unknown_keys_name_the_nearest() {
             "1:1 workerz: unknown key; did you mean workers?",
             "4:1 listener[0].proto: unknown key; did you mean protocol?",
             "6:1 listener[0].tls.http3: unknown key; did you mean http2?",
-            "7:1 listener[0].tls.foo: unknown key; the keys here are: min_version, http2",
+            "7:1 listener[0].tls.foo: unknown key; the keys here are: min_version, http2, alpn",
         ]
     );
     assert_eq!(faults(&with("[listeners]\n")), ["6:2 listeners: unknown key; did you mean listener?"]);
@@ -25,7 +25,7 @@ fn one_fault_in_a_listener_hides_no_other() {
     assert_eq!(
         faults(text),
         [
-            "3:12 listener[0].protocol: unknown value \"htps\"; did you mean \"https\"? one of: \"https\", \"http\"",
+            "3:12 listener[0].protocol: unknown value \"htps\"; did you mean \"https\"? one of: \"https\", \"http\", \"tls\", \"tcp\"",
             "4:1 listener[0].public_prot: unknown key; did you mean public_port?",
             "6:11 listener[1].address: [::]:443 is listened on twice; the other is at doorward.toml:2:11; remove one of them, or choose another address or port",
         ]
@@ -99,11 +99,11 @@ fn routes_that_cannot_be() {
         ("name = \" \"", "9:8 route[0].name: the text is empty; write something, or leave the key out"),
         (
             "[[route]]\nhosts = [\"A.example.com\"]\nbackend = 3001",
-            "10:10 route[1].hosts[0]: a.example.com is on two routes; the other is at doorward.toml:7:10; remove one of them, or give one another path",
+            "10:10 route[1].hosts[0]: a.example.com is on two routes; the other is at doorward.toml:7:10; remove one of them, or give one another path or other listeners",
         ),
         (
             "path = \"/x\"\n[[route]]\npath = \"/x/\"\nhosts = [\"b.example.com\", \"a.example.com\"]\nbackend = 3001",
-            "12:27 route[1].hosts[1]: a.example.com with the path /x is on two routes; the other is at doorward.toml:7:10; remove one of them, or give one another path",
+            "12:27 route[1].hosts[1]: a.example.com with the path /x is on two routes; the other is at doorward.toml:7:10; remove one of them, or give one another path or other listeners",
         ),
         (
             "name = \"x\"\n[[route]]\nhosts = [\"b.example.com\"]\nbackend = 3001\nname = \"x\"",
@@ -204,10 +204,7 @@ fn the_rest_of_the_sections() {
             "[limits]\nheader_bytes = -1",
             "7:16 limits.header_bytes: the value is out of range; choose one from 256 to 16MiB",
         ),
-        (
-            "[limits]\nheader_count = 0",
-            "7:16 limits.header_count: the value is out of range; choose one from 1 to 4096",
-        ),
+        ("[limits]\nheader_count = 0", "7:16 limits.header_count: the value is out of range; choose one from 1 to 256"),
         (
             "[limits]\nconnections = 99999999999999999999",
             "7:15 limits.connections: the value is out of range; choose one from 1 to 10000000",

@@ -70,7 +70,7 @@ fn faults_name_the_included_file() {
     assert!(found[3].starts_with("r/2.toml:1:9: unclosed array table"), "{found:#?}");
     assert_eq!(
         found[4],
-        "r/3.toml:2:10: route[0].hosts[0]: x.example.com is on two routes; the other is at doorward.toml:8:10 remedy: remove one of them, or give one another path"
+        "r/3.toml:2:10: route[0].hosts[0]: x.example.com is on two routes; the other is at doorward.toml:8:10 remedy: remove one of them, or give one another path or other listeners"
     );
 }
 

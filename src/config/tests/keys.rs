@@ -28,7 +28,7 @@ fn every_key_is_read() {
     let Loaded { config, warnings } = parse(FULL).unwrap_or_else(|faults| panic!("{faults}"));
     assert_eq!(warnings, []);
     let listener = &config.listeners[0];
-    assert_eq!(listener.tls, TlsOptions { min_version: TlsVersion::Tls13, http2: false });
+    assert_eq!(listener.tls, TlsOptions { min_version: TlsVersion::Tls13, http2: false, alpn: None });
     assert_eq!(listener.trusted_proxies, ["2001:db8::/32".parse().expect("a network")]);
     let trusted = ["10.0.0.0/8", "192.0.2.7/32"].map(|text| text.parse().expect("a network"));
     assert_eq!(config.listeners[1].trusted_proxies, trusted);
@@ -61,6 +61,7 @@ fn what_is_shown_loads_to_the_same_config_but_for_secrets() {
     // Text that looks like a variable, or like TOML, stays text.
     let route = Arc::make_mut(&mut config.routes[0]);
     route.name = "a ${HOME} \"b\" $${c} \\ 'd' # é".to_owned();
+    Arc::make_mut(&mut config.listeners[0]).default_route = Some(route.name.clone());
     route.certificate = CertificateChoice::Directory;
     route.self_signed_until_issued = false;
     config.acme = None;
@@ -176,5 +177,5 @@ fn the_reference_has_the_defaults_that_hold() {
             compared += 1;
         }
     }
-    assert_eq!(compared, 28);
+    assert_eq!(compared, 29);
 }

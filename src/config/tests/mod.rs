@@ -21,6 +21,8 @@ protocol = "https"
 public_port = 443
 default_certificate = "apps"
 trusted_proxies = ["2001:db8::/32"]
+default_route = "shop"
+proxy_protocol = true
 [listener.tls]
 min_version = "1.3"
 http2 = false
@@ -29,6 +31,12 @@ http2 = false
 address = ":8080"
 protocol = "http"
 public_port = 80
+
+[[listener]]
+address = ":6380"
+protocol = "tls"
+[listener.tls]
+alpn = ["imap"]
 
 [certificates]
 directories = ["certs", "/srv/certs"]
@@ -67,6 +75,13 @@ host = "shop.internal:8080"
 forwarded = true
 tls_headers = true
 
+[[route]]
+name = "mail"
+hosts = ["mail.example.com"]
+mode = "tcp"
+listeners = [":6380"]
+backend = 1430
+
 [timeouts]
 handshake = "1s"
 request_header = "2s"
@@ -77,6 +92,7 @@ first_byte = "5s"
 idle = "6s"
 write = "7s"
 tunnel_idle = "2d"
+half_closed = "10s"
 backend_keep_alive = "8s"
 drain = "9s"
 

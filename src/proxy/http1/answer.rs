@@ -16,7 +16,7 @@ use super::Next;
 use super::outlet::{Kind, Outlet, RelayError};
 use super::wire::{RequestBody, Wire};
 use crate::backend::Exchange;
-use crate::http1::{Framing, RequestHead, ResponseHead, declared_length};
+use crate::http1::{self, Framing, RequestHead, ResponseHead, declared_length};
 use crate::net::{Deadline, Transport};
 
 /// Sends the app's answer.
@@ -34,7 +34,10 @@ pub(super) async fn relay<IO: Transport>(
     let timeouts = &proxy.settings().timeouts;
     let trailers = head.fields.has_token("te", "trailers");
     let kind = Outlet::kind_for(exchange.framing(), head.http10, trailers);
-    let keep = !closing && keeps_alive(head) && kind != Kind::UntilClose;
+    // A refusal before the end of the request: the rest of it will hardly be waited for, and the client is told so
+    // (RFC 9110 §10.1.1).
+    let refused = response.status >= 400 && !exchange.is_upload_over();
+    let keep = !closing && !refused && keeps_alive(head) && kind != Kind::UntilClose;
     write_head(wire.borrow_mut().outbox.text(), response, kind, exchange.framing(), keep);
     record.status = response.status;
     let mut outlet = Outlet::new(kind);
@@ -76,6 +79,9 @@ pub(super) async fn relay<IO: Transport>(
 
 fn write_head(out: &mut Vec<u8>, response: &ResponseHead, kind: Kind, framing: Framing, keep: bool) {
     headers::write_answer(out, response);
+    if let Some(date) = headers::missing_date(response) {
+        http1::field(out, b"Date", date.as_bytes());
+    }
     match (kind, framing) {
         (Kind::Length, Framing::Length(length)) => headers::write_length(out, length),
         (Kind::Chunked { .. }, _) => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),

@@ -109,14 +109,19 @@ async fn one<IO: Transport>(
         }
     };
     let forwarded = forward(proxy, &settings, request, &mut response, &mut record, interim);
-    let next = match while_client_stays(wire, forwarded).await.unwrap_or_else(|| Err(Failure::gone())) {
+    let answer = while_client_stays(wire, forwarded).await.unwrap_or_else(|| Err(Failure::gone()));
+    // Who is told so sends its next request elsewhere, and loses none to a connection that ends.
+    let closing = drain.is_draining();
+    let next = match answer {
         Ok(Answer::Forwarded(exchange)) => {
-            let closing = drain.is_draining();
             relay(proxy, wire, head, &response, exchange, deadline, closing, &mut record).await
         }
         Ok(Answer::Tunnel(connection)) => tunnel(proxy, wire, &response, connection, deadline, &mut record).await,
-        Ok(Answer::Page(page)) => send_page(proxy, wire, head, page, deadline, false, &mut record).await,
-        Err(failure) => fail(proxy, wire, head, deadline, failure, &mut record).await,
+        Ok(Answer::Page(page)) => send_page(proxy, wire, head, page, deadline, closing, &mut record).await,
+        Err(mut failure) => {
+            failure.close |= closing;
+            fail(proxy, wire, head, deadline, failure, &mut record).await
+        }
     };
     record.bytes_in = wire.borrow().taken;
     record.end(proxy, client, head, if head.http10 { "HTTP/1.0" } else { "HTTP/1.1" });

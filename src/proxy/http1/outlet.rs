@@ -162,3 +162,83 @@ fn trailer_fields(map: &HeaderMap) -> Fields {
     }
     fields
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::pin::Pin;
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    use http::Method;
+    use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+    use super::super::wire::RequestBody;
+    use super::*;
+    use crate::backend::{BackendAddress, BackendLimits, Pools};
+    use crate::http1::ResponseHead;
+
+    /// As TLS over a full socket: takes what is written, and keeps it until it can be flushed.
+    #[derive(Default)]
+    struct Keeping {
+        kept: usize,
+        flushes: bool,
+    }
+
+    impl AsyncWrite for Keeping {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            self.kept += buf.len();
+            Poll::Ready(Ok(buf.len()))
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if self.flushes { Poll::Ready(Ok(())) } else { Poll::Pending }
+        }
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncRead for Keeping {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl Transport for Keeping {
+        fn reset_on_drop(&mut self) {}
+    }
+
+    async fn an_answer_is_sent_once_it_is_flushed() -> io::Result<()> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let keep_alive = Duration::from_secs(60);
+        let pools = Pools::spawn(BackendLimits { header_bytes: 4096, idle_connections: 1, keep_alive });
+        let address = BackendAddress::Socket(listener.local_addr()?);
+        let connection = pools.connect(&address).await.map_err(io::Error::other)?;
+        let (mut backend, _) = listener.accept().await?;
+        backend.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await?;
+        let wire = Rc::new(RefCell::new(Wire::new(Keeping::default())));
+        let body = RequestBody { wire: Rc::clone(&wire) };
+        let mut exchange = Exchange::new(connection, Rc::clone(&pools), Method::GET, body, Framing::None);
+        let mut head = ResponseHead::default();
+        std::future::poll_fn(|cx| exchange.poll_head(&mut head, cx)).await.map_err(io::Error::other)?;
+        let mut outlet = Outlet::new(Kind::Length);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        while wire.borrow().io.kept < 2 {
+            assert!(outlet.poll(&mut exchange, &wire, &mut cx).is_pending());
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..2 {
+            assert!(outlet.poll(&mut exchange, &wire, &mut cx).is_pending(), "the end is kept back");
+            assert!(outlet.is_blocked);
+        }
+        wire.borrow_mut().io.flushes = true;
+        assert!(matches!(outlet.poll(&mut exchange, &wire, &mut cx), Poll::Ready(Ok(()))));
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_tls_keeps_is_not_sent() {
+        let test = an_answer_is_sent_once_it_is_flushed();
+        tokio::task::LocalSet::new().run_until(test).await.expect("a backend");
+    }
+}

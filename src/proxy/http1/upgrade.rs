@@ -21,7 +21,7 @@ pub(super) async fn tunnel<IO: Transport>(
     deadline: &Deadline,
     record: &mut Record,
 ) -> Next {
-    let idle = proxy.settings().timeouts.tunnel_idle;
+    let patience = tunnel::Patience::from(&proxy.settings().timeouts);
     record.status = 101;
     let mut wire = wire.borrow_mut();
     let out = wire.outbox.text();
@@ -36,7 +36,7 @@ pub(super) async fn tunnel<IO: Transport>(
     let mut client = tunnel::End { io: &mut wire.io, inbox, outbox };
     let mut backend = tunnel::End { io: connection.io, inbox: connection.inbox, outbox: connection.outbox };
     proxy.metrics.tunnels.inc();
-    (record.bytes_in, record.bytes_out) = tunnel::relay(&mut client, &mut backend, deadline, idle).await;
+    (record.bytes_in, record.bytes_out) = tunnel::relay(&mut client, &mut backend, deadline, patience).await;
     proxy.metrics.tunnels.dec();
     Next::Gone
 }

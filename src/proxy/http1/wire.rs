@@ -14,6 +14,9 @@ use crate::backend::RequestBodyError;
 use crate::http1::{BodyDecoder, Fields, Framing, Piece};
 use crate::net::{Inbox, Outbox, Transport};
 
+/// What a client may send ahead of the answer (further requests, mostly) before it is no longer listened to.
+const AHEAD: usize = 16 * 1024;
+
 /// A client's connection. The request's body and the answer share it, so it is borrowed for a poll at a time.
 #[derive(Debug)]
 pub(super) struct Wire<IO> {
@@ -43,15 +46,15 @@ impl<IO: Transport> Wire<IO> {
         self.most = most.unwrap_or(u64::MAX);
     }
 
-    /// Ready once the client has closed its side, as far as can be seen without reading what belongs to nobody yet.
+    /// Ready once the client has closed its side, as far as can be seen behind what it has sent ahead.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.body.is_done() || !self.inbox.is_empty() {
-            return Poll::Pending;
+        while self.body.is_done() && self.inbox.len() < AHEAD {
+            match ready!(self.inbox.poll_fill(&mut self.io, cx)) {
+                Ok(0) | Err(_) => return Poll::Ready(()),
+                Ok(_) => {}
+            }
         }
-        match self.inbox.poll_fill(&mut self.io, cx) {
-            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
-            Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
-        }
+        Poll::Pending
     }
 
     /// Drops what is left of the body, where all of it has come already. False: the next request's start is not known.

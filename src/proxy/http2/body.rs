@@ -1,6 +1,7 @@
 //! A request's body off its stream.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -12,15 +13,60 @@ use http_body::{Body, Frame};
 
 use super::super::headers;
 use crate::backend::RequestBodyError;
+use crate::net::Deadline;
+
+/// How much a client may go on sending behind an answer that came early.
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// What a client sends behind its head. The request's body reads it; what that leaves is the stream's task's.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    recv: RefCell<RecvStream>,
+    /// Bytes that were taken for the body.
+    pub(super) taken: Cell<u64>,
+}
 
 /// A request's body, taken off its stream as the backend takes it: flow control holds the client back.
 #[derive(Debug)]
 pub(super) struct RequestBody {
-    /// None where there is no body to come.
-    pub(super) recv: Option<RecvStream>,
-    pub(super) taken: Rc<Cell<u64>>,
+    pub(super) incoming: Rc<Incoming>,
     pub(super) most: u64,
+    /// Whether there is nothing to come.
     pub(super) over: bool,
+}
+
+impl Incoming {
+    pub(super) fn new(recv: RecvStream) -> Self {
+        Self { recv: RefCell::new(recv), taken: Cell::new(0) }
+    }
+
+    /// What follows, for a tunnel: none while a body has it.
+    pub(super) fn into_recv(self: Rc<Self>) -> Option<RecvStream> {
+        Rc::into_inner(self).map(|this| this.recv.into_inner())
+    }
+
+    /// Reads what the client still sends behind an early answer, to the end, the bound or the deadline. To let go
+    /// of the stream at once would reset it, and some clients then lose the answer, though RFC 9113 §8.1 forbids
+    /// them to.
+    pub(super) async fn linger(&self, deadline: &Deadline) {
+        let mut read = 0;
+        poll_fn(|cx| {
+            let recv = &mut *self.recv.borrow_mut();
+            while read < LINGER_BYTES && !recv.is_end_stream() {
+                match recv.poll_data(cx) {
+                    Poll::Ready(Some(Ok(data))) => {
+                        read += data.len();
+                        // Fails where the stream is gone, which the next poll tells.
+                        let _ = recv.flow_control().release_capacity(data.len());
+                    }
+                    Poll::Ready(None | Some(Err(_))) => break,
+                    Poll::Pending => return deadline.poll_passed(cx),
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
 }
 
 impl Body for RequestBody {
@@ -32,16 +78,19 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         let this = &mut *self;
-        let Some(recv) = this.recv.as_mut().filter(|_| !this.over) else { return Poll::Ready(None) };
+        if this.over {
+            return Poll::Ready(None);
+        }
+        let recv = &mut *this.incoming.recv.borrow_mut();
         match ready!(recv.poll_data(cx)) {
             Some(Ok(data)) => {
-                let taken = this.taken.get() + data.len() as u64;
-                this.taken.set(taken);
+                // Fails where the stream is gone, which the next poll tells.
+                let _ = recv.flow_control().release_capacity(data.len());
+                let taken = this.incoming.taken.get() + data.len() as u64;
+                this.incoming.taken.set(taken);
                 if taken > this.most {
                     return Poll::Ready(Some(Err(RequestBodyError::TooLarge)));
                 }
-                // Fails where the stream is gone, which the next poll tells.
-                let _ = recv.flow_control().release_capacity(data.len());
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
             Some(Err(_)) => Poll::Ready(Some(Err(RequestBodyError::Gone))),

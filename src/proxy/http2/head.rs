@@ -7,18 +7,16 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode, request};
 
 use super::super::failure::Failure;
 use super::super::headers;
+use crate::config::Limits;
 use crate::http1::{Framing, HeadError, RequestHead, ResponseHead, request_framing};
 
-/// Puts a stream's head in the form that all doors share (RFC 9113 §8.2, §8.3).
+/// Puts a stream's head in the form that all doors share (RFC 9113 §8.2, §8.3), under the limits that all share.
 pub(super) fn read_head(
     parts: &request::Parts,
     recv: &RecvStream,
-    most: usize,
+    limits: &Limits,
     head: &mut RequestHead,
 ) -> Result<Framing, Failure> {
-    if parts.headers.len() > most {
-        return Err(HeadError::TooManyFields.into());
-    }
     let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     head.begin(parts.method.clone(), target.as_bytes());
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
@@ -26,7 +24,11 @@ pub(super) fn read_head(
         head.fields.push(b"host", authority.as_bytes());
     }
     let mut cookies = Vec::new();
+    let mut bytes = parts.method.as_str().len() + target.len() + authority.map_or(0, str::len);
+    let mut padded = false;
     for (name, value) in &parts.headers {
+        bytes += name.as_str().len() + value.len();
+        padded |= value.as_bytes().trim_ascii().len() != value.len();
         match name.as_str() {
             "host" => match authority {
                 None => head.fields.push(b"host", value.as_bytes()),
@@ -48,6 +50,16 @@ pub(super) fn read_head(
     }
     if !cookies.is_empty() {
         head.fields.push(b"cookie", &cookies);
+    }
+    if bytes > limits.header_bytes {
+        return Err(HeadError::TooLarge.into());
+    }
+    if head.fields.len() > limits.header_count {
+        return Err(HeadError::TooManyFields.into());
+    }
+    if padded {
+        // Malformed (RFC 9113 §8.2.1); HTTP/1.1 would trim it, so two hops would read two values.
+        return Err(HeadError::Field.into());
     }
     if is_extended_connect(parts) {
         // A body there is none: what follows belongs to the protocol that is asked for.

@@ -6,9 +6,10 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, SendStream};
+use http::HeaderValue;
 
-use super::super::Settings;
 use super::super::access_log::Record;
+use super::super::{Settings, headers};
 use super::body::{RequestBody, trailers};
 use super::head::http_head;
 use crate::backend::Exchange;
@@ -33,6 +34,9 @@ pub(super) async fn relay(
         && let Some(length) = declared_length(&response.fields)
     {
         head.headers_mut().insert(http::header::CONTENT_LENGTH, length.into());
+    }
+    if let Some(date) = headers::missing_date(response).and_then(|date| HeaderValue::try_from(date).ok()) {
+        head.headers_mut().insert(http::header::DATE, date);
     }
     let Ok(mut send) = respond.send_response(head, empty) else {
         record.error = Some(("client_gone", None));

@@ -1,6 +1,6 @@
 //! One stream: a request, and the head of its answer.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
@@ -16,7 +16,8 @@ use super::super::client::Client;
 use super::super::failure::Failure;
 use super::super::forward::{Answer, Request, forward};
 use super::super::page::Page;
-use super::body::RequestBody;
+use super::LINGER;
+use super::body::{Incoming, RequestBody};
 use super::head::{http_head, is_extended_connect, read_head};
 use super::outlet::relay;
 use super::upgrade::tunnel;
@@ -36,17 +37,14 @@ pub(super) async fn stream(
     let mut head = RequestHead::default();
     let mut response = ResponseHead::default();
     let respond = RefCell::new(respond);
-    let taken = Rc::new(Cell::new(0));
-    let mut tunneled = None;
-    let result = match read_head(&parts, &recv, settings.limits.header_count, &mut head) {
+    let extended = is_extended_connect(&parts);
+    let framing = read_head(&parts, &recv, &settings.limits, &mut head);
+    let incoming = Rc::new(Incoming::new(recv));
+    let result = match framing {
         Err(failure) => Err(failure),
         Ok(framing) => {
             let most = settings.limits.request_body_bytes.unwrap_or(u64::MAX);
-            // What follows an extended CONNECT is no body: it is kept for the tunnel.
-            let extended = is_extended_connect(&parts);
-            let (recv, kept) = if extended { (None, Some(recv)) } else { (Some(recv), None) };
-            tunneled = kept;
-            let body = RequestBody { recv, taken: Rc::clone(&taken), most, over: framing == Framing::None };
+            let body = RequestBody { incoming: Rc::clone(&incoming), most, over: framing == Framing::None };
             let extended = extended.then_some(&b"websocket"[..]);
             let request = Request { head: &head, body, framing, client, deadline: &deadline, extended };
             let interim = |interim: &ResponseHead| {
@@ -59,19 +57,28 @@ pub(super) async fn stream(
     };
     let respond = respond.into_inner();
     match result {
+        // Over HTTP/2 a 2xx opens the tunnel (RFC 8441 §5), but the app did not agree to one.
+        Ok(Answer::Forwarded(_)) if extended && (200..300).contains(&response.status) => {
+            fail(respond, &head, Failure::not_switching("an answer of its own in place of 101"), &mut record);
+        }
         Ok(Answer::Forwarded(exchange)) => {
             relay(&settings, respond, &response, exchange, &deadline, &mut record).await;
         }
-        Ok(Answer::Tunnel(connection)) => match tunneled {
-            Some(recv) => tunnel(proxy, respond, recv, &response, connection, &deadline, &mut record).await,
-            // Nobody else over HTTP/2 can have asked for it.
-            None => fail(respond, &head, Failure::not_switching("101 over HTTP/2"), &mut record),
-        },
+        Ok(Answer::Tunnel(connection)) => {
+            record.bytes_in = incoming.taken.get();
+            // The body is gone by now, and what follows an extended CONNECT was never its.
+            if let Some(recv) = incoming.into_recv() {
+                tunnel(proxy, respond, recv, &response, connection, &deadline, &mut record).await;
+            }
+            return record.end(proxy, client, &head, "HTTP/2");
+        }
         Ok(Answer::Page(page)) => send_page(respond, &head, page, &mut record),
         Err(failure) => fail(respond, &head, failure, &mut record),
     }
-    record.bytes_in += taken.get();
+    record.bytes_in = incoming.taken.get();
     record.end(proxy, client, &head, "HTTP/2");
+    deadline.set(LINGER);
+    incoming.linger(&deadline).await;
 }
 
 /// Waits for `future`; none: the client reset the stream.

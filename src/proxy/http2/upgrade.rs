@@ -41,9 +41,9 @@ pub(super) async fn tunnel(
     let stream = Stream { recv, send, read: Bytes::new(), ended: false };
     let mut client = relay::End { io: stream, inbox: Inbox::new(), outbox: Outbox::default() };
     let mut backend = relay::End { io: connection.io, inbox: connection.inbox, outbox: connection.outbox };
-    let idle = proxy.settings().timeouts.tunnel_idle;
+    let patience = relay::Patience::from(&proxy.settings().timeouts);
     proxy.metrics.tunnels.inc();
-    (record.bytes_in, record.bytes_out) = relay::relay(&mut client, &mut backend, deadline, idle).await;
+    (record.bytes_in, record.bytes_out) = relay::relay(&mut client, &mut backend, deadline, patience).await;
     proxy.metrics.tunnels.dec();
 }
 

@@ -169,7 +169,7 @@ async fn rsa_for_clients_that_take_nothing_else() {
 #[tokio::test]
 async fn versions_and_protocols_follow_the_options() {
     let world = World::new();
-    let strict = world.acceptor(&TlsOptions { min_version: TlsVersion::Tls13, http2: false }, None);
+    let strict = world.acceptor(&TlsOptions { min_version: TlsVersion::Tls13, http2: false, alpn: None }, None);
     let (outcome, alert) = refused(&strict, world.client(&[&TLS12]), "a.example").await;
     assert_eq!(outcome, "tls_error");
     assert!(alert.contains("ProtocolVersion"), "{alert}");
