@@ -8,19 +8,20 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use instant_acme::{
-    AuthorizationStatus, CertificateIdentifier, ChallengeStatus, ChallengeType, Identifier, NewOrder, Order,
-    OrderStatus,
+    AuthorizationStatus, CertificateIdentifier, ChallengeStatus, ChallengeType, NewOrder, Order, OrderStatus,
 };
-use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+use rcgen::KeyPair;
 
 use super::certificate::{self, Meta};
 use super::clock::unix;
+use super::progress::Progress;
 use super::record::Record;
+use super::request::{identifier, new_key, signing_request};
 use super::session::{self, Session, ask};
 use super::solver::{self, Challenge, Solver};
 use super::{AcmeError, Clock, account};
 use crate::certs::Vault;
-use crate::config::{self, CertificateId, KeyType};
+use crate::config::{self, CertificateId};
 use crate::names::HostPattern;
 use crate::storage::{Storage, keys};
 
@@ -38,11 +39,11 @@ pub(super) struct Issuer {
     /// How many attempts failed before this one.
     pub(super) failures: u32,
     pub(super) clock: Clock,
-    pub(super) progress: super::progress::Progress,
+    pub(super) progress: Progress,
 }
 
 /// How an order ended for now.
-enum Progress {
+enum Step {
     /// The chain, PEM.
     Issued(String),
     /// It can't be continued; a new one is needed.
@@ -82,9 +83,9 @@ impl Issuer {
         if let Some((order, record)) = self.resume(session, id, names).await? {
             tracing::info!(certificate = %id, order = record.order, "going on with the order");
             match self.complete(session, id, order, &record, names).await? {
-                Progress::Issued(chain) => return self.keep(id, &chain, &record, names).await,
+                Step::Issued(chain) => return self.keep(id, &chain, &record, names).await,
                 // What happened before this attempt is no reason for it to fail.
-                Progress::Dead(error) => {
+                Step::Dead(error) => {
                     tracing::info!(certificate = %id, %error, "the earlier order came to nothing; making a new one");
                     self.storage.delete(&keys::order(id)).await?;
                 }
@@ -92,8 +93,8 @@ impl Issuer {
         }
         let (order, record) = self.begin(session, id, names, replaces).await?;
         match self.complete(session, id, order, &record, names).await? {
-            Progress::Issued(chain) => self.keep(id, &chain, &record, names).await,
-            Progress::Dead(error) => {
+            Step::Issued(chain) => self.keep(id, &chain, &record, names).await,
+            Step::Dead(error) => {
                 self.storage.delete(&keys::order(id)).await?;
                 Err(error)
             }
@@ -175,7 +176,7 @@ impl Issuer {
         mut order: Order,
         record: &Record,
         names: &[HostPattern],
-    ) -> Result<Progress, AcmeError> {
+    ) -> Result<Step, AcmeError> {
         if order.state().status == OrderStatus::Pending {
             let tokens = self.authorize(session, id, &mut order).await?;
             let pending = |status| status == OrderStatus::Pending;
@@ -193,7 +194,7 @@ impl Issuer {
             let key = KeyPair::from_pem(&record.key)?;
             let csr = signing_request(names, &key)?;
             match ask!(session.seen, order.finalize_csr(&csr)) {
-                Err(error) if error.is_final() => return Ok(Progress::Dead(error)),
+                Err(error) if error.is_final() => return Ok(Step::Dead(error)),
                 done => done?,
             }
         }
@@ -203,10 +204,10 @@ impl Issuer {
         }
         match order.state().status {
             OrderStatus::Valid => match ask!(session.seen, order.certificate())? {
-                Some(chain) => Ok(Progress::Issued(chain)),
+                Some(chain) => Ok(Step::Issued(chain)),
                 None => Err(AcmeError::Ended("processing")),
             },
-            OrderStatus::Invalid => Ok(Progress::Dead(self.why_invalid(session, &mut order).await)),
+            OrderStatus::Invalid => Ok(Step::Dead(self.why_invalid(session, &mut order).await)),
             // Ready once more: finalizing was not taken; the next attempt does it again.
             OrderStatus::Ready => Err(AcmeError::Ended("ready")),
             OrderStatus::Processing => Err(AcmeError::Ended("processing")),
@@ -239,7 +240,7 @@ impl Issuer {
             let (token, answer) = (challenge.token.as_str(), challenge.key_authorization());
             let asked = Challenge { certificate: id, name: &pattern, token, key_authorization: answer.as_str() };
             solver.present(&asked).await?;
-            self.progress.set(&name, format!("{} answer is in place", challenge_word(&solver.challenge_type())));
+            self.progress.placed(&name, &solver.challenge_type());
             presented.push((solver, challenge.token.clone()));
             // One that is being looked at already, by an earlier process's word, needs no further word.
             chosen.push((name, solver, challenge.status == ChallengeStatus::Pending));
@@ -256,7 +257,7 @@ impl Issuer {
             let mut authorization = authorization.map_err(|e| session.seen.explain(e))?;
             let name = authorization.identifier().to_string();
             let Some((_, solver, _)) = chosen.iter().find(|(chosen, _, _)| *chosen == name) else { continue };
-            self.progress.set(&name, format!("the CA validates by {}", challenge_word(&solver.challenge_type())));
+            self.progress.validated(&name, &solver.challenge_type());
             if let Some(mut challenge) = authorization.challenge(solver.challenge_type())
                 && let Err(error) = ask!(session.seen, challenge.set_ready())
             {
@@ -382,23 +383,12 @@ impl Issuer {
             directory: self.acme.issuer.directory.clone(),
             profile: self.acme.issuer.profile.clone(),
             issued: unix(now),
-            ari: None,
-            revoked: None,
+            ..Meta::default()
         };
         meta.save(&*self.storage, id).await?;
         self.storage.write(&keys::certificate(id), bundle.as_bytes()).await?;
         self.storage.delete(&keys::order(id)).await?;
         Ok(())
-    }
-}
-
-/// A challenge as RFC 8555 calls it.
-fn challenge_word(kind: &ChallengeType) -> &'static str {
-    match kind {
-        ChallengeType::Http01 => "http-01",
-        ChallengeType::Dns01 => "dns-01",
-        ChallengeType::TlsAlpn01 => "tls-alpn-01",
-        _ => "another challenge",
     }
 }
 
@@ -411,28 +401,4 @@ async fn fetch_authorizations(session: &Session, order: &mut Order) -> Result<()
         }
         Ok(())
     })
-}
-
-fn identifier(name: &HostPattern) -> Identifier {
-    match name.base().ip() {
-        Some(ip) => Identifier::Ip(ip),
-        None => Identifier::Dns(name.to_string()),
-    }
-}
-
-fn signing_request(names: &[HostPattern], key: &KeyPair) -> Result<Vec<u8>, rcgen::Error> {
-    let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-    params.distinguished_name = DistinguishedName::new();
-    Ok(params.serialize_request(key)?.der().to_vec())
-}
-
-async fn new_key(kind: KeyType) -> Result<KeyPair, AcmeError> {
-    let algorithm = match kind {
-        KeyType::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
-        KeyType::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
-        KeyType::Rsa2048 => &rcgen::PKCS_RSA_SHA256,
-    };
-    // An RSA key takes a good part of a second.
-    let made = tokio::task::spawn_blocking(move || KeyPair::generate_for(algorithm)).await;
-    Ok(made.map_err(|e| AcmeError::Protocol(e.to_string()))??)
 }

@@ -16,7 +16,8 @@ use super::clock::unix;
 use super::issuer::Issuer;
 use super::plan::{self, Plan, Step};
 use super::progress::Progress;
-use super::{AcmeError, Asked, Clock, Http01, Pace, Solver, State, Status, lock_name};
+use super::wanted::{Wanted, Wildcards, by_id, wildcards};
+use super::{AcmeError, Clock, Http01, Pace, Solver, State, Status, lock_name};
 use crate::certs::{Challenges, LocalIssuer, Table};
 use crate::config::{self, CertificateId};
 use crate::drain::Watch;
@@ -29,28 +30,6 @@ const ORDERS: usize = 8;
 const LOOKS: usize = 16;
 /// Questions for a renewal window at once: apart from the orders, which must never wait for them.
 const ASKS: usize = 4;
-
-/// A certificate that a route wants from ACME.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// What it is called in storage and in the table; [`super::certificate_id`] makes one.
-    pub id: CertificateId,
-    /// Its names: at least one. Wildcards need a solver of DNS-01 for their zone.
-    pub names: Vec<HostPattern>,
-    /// Whether one of the local CA is served until the first one is there.
-    pub self_signed_meanwhile: bool,
-    /// What an operator asked for who had it generated; none: a route wants it, and what covers its names will do.
-    pub asked: Option<Asked>,
-}
-
-impl Wanted {
-    /// Its names sorted, so that another order in the config is no change.
-    fn in_order(mut self) -> Self {
-        self.names.sort();
-        self.names.dedup();
-        self
-    }
-}
 
 /// What the manager works with.
 #[derive(Clone, Debug)]
@@ -68,9 +47,6 @@ pub struct Services {
     /// How failures are spaced.
     pub pace: Pace,
 }
-
-/// Certificates with a wildcard among their names.
-pub(super) type Wildcards = Vec<(CertificateId, Vec<HostPattern>)>;
 
 /// Sees to it that each wanted certificate is there and in date.
 pub struct Manager {
@@ -138,9 +114,7 @@ impl Manager {
             changed
         });
         let wanted = by_id(wanted);
-        let has_wildcard = |wanted: &&Wanted| wanted.names.iter().any(HostPattern::is_wildcard);
-        let wildcards = wanted.values().filter(has_wildcard).map(|one| (one.id.clone(), one.names.clone()));
-        self.shared.wildcards.store(Arc::new(wildcards.collect()));
+        self.shared.wildcards.store(Arc::new(wildcards(&wanted)));
         let mut entries = self.entries();
         entries.retain(|id, entry| {
             let stays = wanted.get(id) == Some(&entry.certificate.wanted);
@@ -161,7 +135,7 @@ impl Manager {
         let acme = self.acme.borrow().clone();
         let status = |entry: &Entry| {
             let tended = &entry.certificate;
-            let issuer = tended.acme(acme.as_ref()).map(|acme| acme.issuer.name.clone());
+            let issuer = tended.wanted.acme(acme.as_ref()).map(|acme| acme.issuer.name.clone());
             Status { issuer, progress: tended.progress.list(), ..tended.status().clone() }
         };
         self.entries().values().map(status).collect()
@@ -183,19 +157,7 @@ impl Manager {
     }
 
     fn start(&self, wanted: Wanted) -> Entry {
-        let status = Mutex::new(Status {
-            id: wanted.id.to_string(),
-            names: wanted.names.iter().map(ToString::to_string).collect(),
-            issuer: None,
-            state: State::Starting,
-            not_after: None,
-            renew_at: None,
-            failures: 0,
-            last_error: None,
-            last_failure: None,
-            next_attempt: None,
-            progress: Vec::new(),
-        });
+        let status = Mutex::new(Status::starting(&wanted));
         let certificate = Arc::new(Tended {
             wanted,
             forced: AtomicBool::new(false),
@@ -251,7 +213,7 @@ impl std::fmt::Debug for Manager {
 async fn tend(shared: &Shared, tended: &Tended, mut acme: watch::Receiver<Option<Arc<config::Acme>>>) {
     let id = &tended.wanted.id;
     loop {
-        let current = tended.acme(acme.borrow_and_update().as_ref());
+        let current = tended.wanted.acme(acme.borrow_and_update().as_ref());
         let forced = tended.forced.swap(false, Ordering::AcqRel);
         let plan = shared.look(&current, tended, forced).await;
         tended.show(&plan, plan.state);
@@ -410,12 +372,6 @@ impl Shared {
 }
 
 impl Tended {
-    /// What it is ordered by.
-    fn acme(&self, acme: Option<&Arc<config::Acme>>) -> Option<Arc<config::Acme>> {
-        let asked = self.wanted.asked.as_ref();
-        acme.map(|acme| asked.map_or_else(|| Arc::clone(acme), |asked| asked.tailor(acme)))
-    }
-
     /// For a log line.
     fn names(&self) -> String {
         self.wanted.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
@@ -435,18 +391,4 @@ impl Tended {
     fn status(&self) -> MutexGuard<'_, Status> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Routes for the same names share a certificate, and what one of them allows is allowed.
-fn by_id(wanted: Vec<Wanted>) -> BTreeMap<CertificateId, Wanted> {
-    let mut all: BTreeMap<CertificateId, Wanted> = BTreeMap::new();
-    for one in wanted.into_iter().map(Wanted::in_order) {
-        let self_signed_meanwhile = one.self_signed_meanwhile;
-        let asked = one.asked.clone();
-        let entry = all.entry(one.id.clone()).or_insert(one);
-        entry.self_signed_meanwhile |= self_signed_meanwhile;
-        // What an operator asked for goes before what a route leaves open.
-        entry.asked = entry.asked.take().or(asked);
-    }
-    all
 }

@@ -18,19 +18,22 @@ mod plan;
 mod progress;
 mod record;
 mod renewal;
+mod request;
 mod session;
 mod solver;
 mod status;
+mod wanted;
 
 pub use asked::{Asked, Reason, find_issuer, issuers, revoke, revoked};
 pub use backoff::Pace;
 pub use clock::{Clock, ClockHand};
 pub use error::AcmeError;
 pub use http01::Http01;
-pub use manager::{Manager, Services, Wanted};
+pub use manager::{Manager, Services};
 pub use renewal::{Validity, Window};
 pub use solver::{Challenge, Solver, lock_name};
 pub use status::{Kept, State, Status};
+pub use wanted::Wanted;
 
 use crate::config::CertificateId;
 use crate::names::HostPattern;

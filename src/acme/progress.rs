@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use instant_acme::ChallengeType;
+
 /// A few words for each name. Cloning shares it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Progress(Arc<Mutex<BTreeMap<String, String>>>);
@@ -18,6 +20,16 @@ impl Progress {
         self.lock().insert(name.to_owned(), words.into());
     }
 
+    /// The answer to this challenge can be seen.
+    pub(super) fn placed(&self, name: &str, challenge: &ChallengeType) {
+        self.set(name, format!("{} answer is in place", challenge_word(challenge)));
+    }
+
+    /// The CA has been told to look.
+    pub(super) fn validated(&self, name: &str, challenge: &ChallengeType) {
+        self.set(name, format!("the CA validates by {}", challenge_word(challenge)));
+    }
+
     /// Says the same of all names.
     pub(super) fn all(&self, words: &str) {
         self.lock().values_mut().for_each(|value| words.clone_into(value));
@@ -30,5 +42,15 @@ impl Progress {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A challenge as RFC 8555 calls it.
+fn challenge_word(kind: &ChallengeType) -> &'static str {
+    match kind {
+        ChallengeType::Http01 => "http-01",
+        ChallengeType::Dns01 => "dns-01",
+        ChallengeType::TlsAlpn01 => "tls-alpn-01",
+        _ => "another challenge",
     }
 }

@@ -15,6 +15,7 @@ use notify::{RecursiveMode, Watcher};
 use super::events::Hub;
 use super::files::{self, TEMPORARY, failed};
 use super::{Event, Events, Key, Lease, Storage, StorageError, keys};
+use crate::config::CertificateId;
 
 const LOCKS: &str = "locks";
 /// How long after a new folder appeared it is looked at again: a file that was put into it before the
@@ -165,6 +166,18 @@ impl Storage for FileStorage {
         self.start_watching();
         Ok(self.hub.subscribe(prefix))
     }
+}
+
+/// The files and ids of all certificates in the storage folder `root`, changing nothing: for `doorward check`.
+/// A folder that is not there, or cannot be read, has none.
+#[must_use]
+pub fn certs_in_storage(root: &Path) -> Vec<(PathBuf, CertificateId)> {
+    let mut found = Vec::new();
+    if let Err(error) = walk(root, &root.join(keys::CERTIFICATES), &mut found) {
+        tracing::debug!(%error, "the storage cannot be listed");
+    }
+    found.sort();
+    found.iter().filter_map(|key| keys::certificate_id(key).map(|id| (root.join(key.as_str()), id))).collect()
 }
 
 fn walk(root: &Path, folder: &Path, found: &mut Vec<Key>) -> io::Result<()> {

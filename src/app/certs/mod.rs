@@ -60,7 +60,7 @@ impl State {
     /// The desk for one command.
     pub(super) fn desk(&self) -> Desk {
         let doors = self.config.listeners.iter().zip(&self.listeners);
-        let doors = doors.filter(|(_, bound)| bound.protocol() == ListenerProtocol::Https);
+        let doors = doors.filter(|(_, bound)| speaks_tls(bound.protocol()));
         let sources = &self.certificates;
         Desk {
             vault: sources.vault().clone(),
@@ -97,7 +97,7 @@ impl Desk {
         drop(Stored::load(Arc::clone(&storage), Arc::clone(&table)).await?);
         table.disabled().read(&*storage).await?;
         table.set_pins(super::certificates::pins(&config));
-        let doors = config.listeners.iter().filter(|listener| listener.protocol == ListenerProtocol::Https);
+        let doors = config.listeners.iter().filter(|listener| speaks_tls(listener.protocol));
         Ok(Self {
             vault: Vault::new(storage),
             table,
@@ -196,6 +196,10 @@ impl Desk {
         };
         tokio::time::timeout(SERVED_WITHIN, wait).await.unwrap_or(false)
     }
+}
+
+fn speaks_tls(protocol: ListenerProtocol) -> bool {
+    matches!(protocol, ListenerProtocol::Https | ListenerProtocol::Tls)
 }
 
 /// Now, unix seconds.
