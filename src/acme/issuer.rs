@@ -16,7 +16,7 @@ use super::certificate::{self, Meta};
 use super::clock::unix;
 use super::progress::Progress;
 use super::record::Record;
-use super::request::{identifier, new_key, signing_request};
+use super::request::{fetch_authorizations, identifier, new_key, signing_request};
 use super::session::{self, Session, ask};
 use super::solver::{self, Challenge, Solver};
 use super::{AcmeError, Clock, account};
@@ -390,15 +390,4 @@ impl Issuer {
         self.storage.delete(&keys::order(id)).await?;
         Ok(())
     }
-}
-
-/// Fetches what the CA wants proven; iterating over it then needs no network.
-async fn fetch_authorizations(session: &Session, order: &mut Order) -> Result<(), AcmeError> {
-    ask!(session.seen, async {
-        let mut authorizations = order.authorizations();
-        while let Some(authorization) = authorizations.next().await {
-            authorization?;
-        }
-        Ok(())
-    })
 }

@@ -1,13 +1,12 @@
 //! [`Manager`]: a task for each certificate that is wanted, so that one's failure never holds up another.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use prometheus::{IntCounterVec, Opts, Registry};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 
 use super::backoff::Failure;
@@ -15,7 +14,7 @@ use super::certificate::Issued;
 use super::clock::unix;
 use super::issuer::Issuer;
 use super::plan::{self, Plan, Step};
-use super::progress::Progress;
+use super::tended::Tended;
 use super::wanted::{Wanted, Wildcards, by_id, wildcards};
 use super::{AcmeError, Clock, Http01, Pace, Solver, State, Status, lock_name};
 use crate::certs::{Challenges, LocalIssuer, Table};
@@ -59,15 +58,6 @@ pub struct Manager {
 struct Entry {
     certificate: Arc<Tended>,
     task: AbortHandle,
-}
-
-/// One wanted certificate.
-struct Tended {
-    wanted: Wanted,
-    forced: AtomicBool,
-    poke: Notify,
-    status: Mutex<Status>,
-    progress: Progress,
 }
 
 struct Shared {
@@ -151,20 +141,12 @@ impl Manager {
     pub fn renew(&self, id: &CertificateId) -> bool {
         let entries = self.entries();
         let Some(entry) = entries.get(id) else { return false };
-        entry.certificate.forced.store(true, Ordering::Release);
-        entry.certificate.poke.notify_one();
+        entry.certificate.force();
         true
     }
 
     fn start(&self, wanted: Wanted) -> Entry {
-        let status = Mutex::new(Status::starting(&wanted));
-        let certificate = Arc::new(Tended {
-            wanted,
-            forced: AtomicBool::new(false),
-            poke: Notify::new(),
-            status,
-            progress: Progress::default(),
-        });
+        let certificate = Arc::new(Tended::new(wanted));
         let (shared, tended, acme, mut drain) =
             (Arc::clone(&self.shared), Arc::clone(&certificate), self.acme.subscribe(), self.drain.clone());
         let task = tokio::spawn(async move {
@@ -214,7 +196,7 @@ async fn tend(shared: &Shared, tended: &Tended, mut acme: watch::Receiver<Option
     let id = &tended.wanted.id;
     loop {
         let current = tended.wanted.acme(acme.borrow_and_update().as_ref());
-        let forced = tended.forced.swap(false, Ordering::AcqRel);
+        let forced = tended.take_force();
         let plan = shared.look(&current, tended, forced).await;
         tended.show(&plan, plan.state);
         shared.meanwhile(tended, &plan).await;
@@ -230,7 +212,7 @@ async fn tend(shared: &Shared, tended: &Tended, mut acme: watch::Receiver<Option
         tokio::select! {
             () = sleep(&shared.services.clock, until) => {}
             () = shared.ask_ca(current.as_deref(), id, plan.ask_at) => {}
-            () = tended.poke.notified() => {}
+            () = tended.poked() => {}
             changed = acme.changed() => {
                 if changed.is_err() {
                     return;
@@ -368,27 +350,5 @@ impl Shared {
         {
             tracing::error!(certificate = %wanted.id, %error, "a self-signed certificate cannot be made");
         }
-    }
-}
-
-impl Tended {
-    /// For a log line.
-    fn names(&self) -> String {
-        self.wanted.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-    }
-
-    fn show(&self, plan: &Plan, state: State) {
-        let mut status = self.status();
-        status.state = state;
-        status.not_after = plan.not_after;
-        status.renew_at = plan.renew_at;
-        status.failures = plan.failure.as_ref().map_or(0, |failure| failure.attempts);
-        status.last_error = plan.failure.as_ref().map(|failure| failure.error.clone());
-        status.last_failure = plan.failure.as_ref().map(|failure| failure.at);
-        status.next_attempt = plan.failure.as_ref().map(|failure| failure.next);
-    }
-
-    fn status(&self) -> MutexGuard<'_, Status> {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

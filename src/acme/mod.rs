@@ -22,6 +22,7 @@ mod request;
 mod session;
 mod solver;
 mod status;
+mod tended;
 mod wanted;
 
 pub use asked::{Asked, Reason, find_issuer, issuers, revoke, revoked};

@@ -1,9 +1,10 @@
 //! What an order asks for: names, a key, and the signing request.
 
-use instant_acme::Identifier;
+use instant_acme::{Identifier, Order};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 
 use super::AcmeError;
+use super::session::{Session, ask};
 use crate::config::KeyType;
 use crate::names::HostPattern;
 
@@ -32,4 +33,15 @@ pub(super) async fn new_key(kind: KeyType) -> Result<KeyPair, AcmeError> {
     // An RSA key takes a good part of a second.
     let made = tokio::task::spawn_blocking(move || KeyPair::generate_for(algorithm)).await;
     Ok(made.map_err(|e| AcmeError::Protocol(e.to_string()))??)
+}
+
+/// Fetches what the CA wants proven; iterating over it then needs no network.
+pub(super) async fn fetch_authorizations(session: &Session, order: &mut Order) -> Result<(), AcmeError> {
+    ask!(session.seen, async {
+        let mut authorizations = order.authorizations();
+        while let Some(authorization) = authorizations.next().await {
+            authorization?;
+        }
+        Ok(())
+    })
 }
