@@ -203,3 +203,87 @@ fn lasts(certificate: &Certificate, now: SystemTime) -> bool {
     let lifetime = lifetime.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     certificate.is_valid_at(seconds(now)) && certificate.is_valid_at(seconds(now + COVERED_MARGIN.min(lifetime / 10)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::acme::{Clock, Pace};
+    use crate::certs::testing::{Order, TestCa};
+    use crate::certs::{About, Bundle, Challenges, LocalIssuer, Table, unix_now};
+    use crate::storage::MemoryStorage;
+
+    fn services(folder: &std::path::Path) -> Services {
+        let table = Arc::new(Table::new());
+        Services {
+            storage: Arc::new(MemoryStorage::new()),
+            local: Arc::new(LocalIssuer::new(folder.to_owned(), Arc::clone(&table))),
+            table,
+            challenges: Arc::new(Challenges::new()),
+            clock: Clock::system(),
+            pace: Pace::default(),
+        }
+    }
+
+    fn wanted(id: &str, name: &str) -> Wanted {
+        let names = vec![name.parse().expect("a name")];
+        Wanted { id: CertificateId::new(id), names, self_signed_meanwhile: false, asked: None }
+    }
+
+    /// Puts a certificate where it would be served from.
+    async fn put(services: &Services, id: &str, name: &str, about: Option<Origin>) {
+        let issued = TestCa::new("plan").issue(Order::new(&[name]));
+        let text = format!("{}{}", issued.key, issued.certificate);
+        let bundle = Bundle::from_text(CertificateId::new(id), id, text.as_bytes(), unix_now()).expect("sound");
+        let vault = Vault::new(Arc::clone(&services.storage));
+        let about = about.map(|origin| About { origin, since: 1, from: None });
+        match about {
+            Some(about) => vault.put(&bundle, &about).await.expect("stored"),
+            None => {
+                let key = crate::storage::keys::certificate(bundle.certificate.id());
+                services.storage.write(&key, bundle.pem.as_bytes()).await.expect("stored");
+            }
+        }
+        services.table.insert(bundle.certificate);
+    }
+
+    async fn state(services: &Services, wanted: &Wanted, wildcards: &Wildcards) -> State {
+        let acme = Arc::new(config::Acme::default());
+        plan(services, Some(&acme), wanted, false, wildcards).await.state
+    }
+
+    #[tokio::test]
+    async fn one_wildcard_that_is_wanted_serves_the_names_below_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let services = services(folder.path());
+        let (app, wild) = (wanted("app", "a.apps.test"), wanted("wild", "*.apps.test"));
+        let wildcards = vec![(wild.id.clone(), wild.names.clone())];
+        assert_eq!(state(&services, &app, &Vec::new()).await, State::Waiting, "nothing covers it");
+        // Not there yet, but on its way; the wildcard itself waits for nobody.
+        assert_eq!(state(&services, &app, &wildcards).await, State::Covered);
+        assert_eq!(state(&services, &wild, &wildcards).await, State::Waiting);
+        // It failed: the app is better off with its own.
+        let error = AcmeError::Ended("invalid");
+        let failure = Failure::after(None, &error, Pace::default(), services.clock.now());
+        failure.save(&*services.storage, &wild.id).await.expect("stored");
+        assert_eq!(state(&services, &app, &wildcards).await, State::Waiting);
+        // There, though its last renewal failed.
+        put(&services, "wild", "*.apps.test", None).await;
+        assert_eq!(state(&services, &app, &wildcards).await, State::Covered);
+        // Nobody wants it any more, so nobody renews it.
+        assert_eq!(state(&services, &app, &Vec::new()).await, State::Waiting);
+        // What an operator asked for is ordered whatever covers it.
+        let asked = Wanted { asked: Some(crate::acme::Asked::default()), ..app };
+        assert_eq!(state(&services, &asked, &wildcards).await, State::Waiting);
+    }
+
+    #[tokio::test]
+    async fn what_an_operator_brought_covers_and_what_a_ca_gave_for_others_does_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let services = services(folder.path());
+        let app = wanted("app", "a.apps.test");
+        put(&services, "other-route", "*.apps.test", None).await;
+        assert_eq!(state(&services, &app, &Vec::new()).await, State::Waiting);
+        put(&services, "brought", "*.apps.test", Some(Origin::Imported)).await;
+        assert_eq!(state(&services, &app, &Vec::new()).await, State::Covered);
+    }
+}

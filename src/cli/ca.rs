@@ -14,6 +14,7 @@ use crate::app::own_ca_folder;
 use crate::certs::{LocalCa, MAX_LEAF_DAYS, signing_request};
 use crate::config;
 use crate::names::{HostPattern, Hostname};
+use crate::storage::files::adopt;
 
 /// A signing request that is larger is none, in bytes.
 const REQUEST: u64 = 64 * 1024;
@@ -147,7 +148,11 @@ fn open(common: &Common, create: bool) -> Result<LocalCa, String> {
     if !create && !LocalCa::is_in(&folder) {
         return Err(format!("there is no CA in {} yet; `doorward ca init` makes one", folder.display()));
     }
-    LocalCa::open_or_create(&folder).map_err(|error| error.to_string())
+    let ca = LocalCa::open_or_create(&folder).map_err(|error| error.to_string())?;
+    if let (true, Some(root)) = (ca.is_new(), folder.parent()) {
+        std::fs::read_dir(&folder).into_iter().flatten().flatten().for_each(|file| adopt(root, &file.path()));
+    }
+    Ok(ca)
 }
 
 fn init(args: &InitArgs) -> Result<u8, String> {

@@ -118,8 +118,13 @@ impl Storage for FileStorage {
     }
 
     async fn write(&self, key: &Key, value: &[u8]) -> Result<(), StorageError> {
-        let (path, value) = (self.root.join(key.as_str()), value.to_vec());
-        blocking(move || files::replace(&path, &value)).await?;
+        let (root, path, value) = (Arc::clone(&self.root), self.root.join(key.as_str()), value.to_vec());
+        blocking(move || {
+            files::replace(&path, &value)?;
+            files::adopt(&root, &path);
+            Ok(())
+        })
+        .await?;
         // Our own changes are told at once and whatever the kernel's watch does.
         self.hub.publish(&Event::Written(key.clone()));
         Ok(())
@@ -147,7 +152,8 @@ impl Storage for FileStorage {
         let path = self.root.join(LOCKS).join(keys::segment(name));
         let file = blocking({
             let path = path.clone();
-            move || files::open_lock(&path)
+            let root = Arc::clone(&self.root);
+            move || files::open_lock(&path).inspect(|_| files::adopt(&root, &path))
         })
         .await?;
         // Asking again now and then, as a blocking lock would hold a thread for each that waits.
@@ -296,6 +302,25 @@ mod tests {
         storage.delete(&key).await.expect("deletes");
         storage.delete(&key).await.expect("deletes what is gone");
         assert_eq!(storage.list(keys::CERTIFICATES).await.expect("lists"), []);
+    }
+
+    #[tokio::test]
+    async fn what_root_writes_belongs_to_the_storages_owner() {
+        use std::os::unix::fs::{MetadataExt, chown};
+        let (_folder, storage) = open();
+        // Only root can give anything away, so only root can see this.
+        if chown(storage.root(), Some(12_345), Some(12_345)).is_err() {
+            return;
+        }
+        let key = keys::certificate(&CertificateId::new("a"));
+        storage.write(&key, b"x").await.expect("writes");
+        drop(storage.lock("a").await.expect("locks"));
+        let path = storage.root().join(key.as_str());
+        let lock = storage.root().join(LOCKS).join("a");
+        for path in [&path, path.parent().expect("a folder"), &lock] {
+            assert_eq!(path.metadata().expect("there").uid(), 12_345, "{}", path.display());
+        }
+        assert_eq!(mode(&path), 0o600);
     }
 
     #[tokio::test]

@@ -249,3 +249,28 @@ fn the_table_is_for_people_and_shells_complete() {
         assert!(script.contains("rollback"), "{shell}");
     }
 }
+
+#[test]
+fn check_holds_stored_certificates_against_the_routes_that_name_them() {
+    let backend = Origin::echo().address;
+    let route = |host: &str| format!("hosts = [\"{host}\"]\nbackend = \"{backend}\"\ncertificate = \"site\"");
+    let setup = Setup::new().route(&route(HOST)).route(&route("b.example.test"));
+    let missing = setup.run(&["check"]);
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("no certificate \"site\""), "{missing:?}");
+    let folder = setup.home().join("site");
+    files(&folder, &ca().leaf(&[HOST, "b.example.test"]).issue());
+    ok(&setup.run(&["certs", "import", folder.to_str().expect("a path")]));
+    let sound = setup.run(&["check"]);
+    assert_eq!(sound.status.code(), Some(0), "{sound:?}");
+    let setup = setup.route(&route("c.example.org"));
+    let lacking = setup.run(&["check"]);
+    assert!(String::from_utf8_lossy(&lacking.stderr).contains("does not cover all"), "{lacking:?}");
+    // One certificate by its id on any number of routes.
+    let door = setup.start();
+    for host in [HOST, "b.example.test"] {
+        assert_eq!(door.curl(&format!("https://{host}/")).run().status, 200, "{host}");
+    }
+    let row = row(&door, "site");
+    assert!(row["states"].as_array().is_some_and(|states| states.contains(&"mismatched".into())), "{row:#}");
+    assert!(row["messages"].to_string().contains("c.example.org"), "{row:#}");
+}
