@@ -29,7 +29,7 @@ impl Asked {
         }
         let mut own = config::Acme::clone(acme);
         if let Some(issuer) = self.issuer.as_deref().and_then(|name| find_issuer(acme, name)) {
-            own.issuer = issuer.clone();
+            own = acme.asking(issuer);
         }
         own.key = self.key.unwrap_or(own.key);
         own.issuer.profile = self.profile.clone().or(own.issuer.profile);
@@ -37,15 +37,10 @@ impl Asked {
     }
 }
 
-/// The issuers that a config can order from.
-pub fn issuers(acme: &config::Acme) -> impl Iterator<Item = &config::Issuer> {
-    std::iter::once(&acme.issuer)
-}
-
 /// The issuer of this name.
 #[must_use]
 pub fn find_issuer<'a>(acme: &'a config::Acme, name: &str) -> Option<&'a config::Issuer> {
-    issuers(acme).find(|issuer| issuer.name == name)
+    acme.issuers().find(|issuer| issuer.name == name)
 }
 
 /// Revokes a certificate at the CA that issued it (RFC 8555 §7.6), and remembers that, so that it is renewed.
@@ -61,9 +56,9 @@ pub async fn revoke(
 ) -> Result<(), AcmeError> {
     let id = certificate.id();
     let mut meta = meta(storage, id).await?.ok_or_else(|| AcmeError::NotOurs(id.to_string()))?;
-    let issuer = issuers(acme).find(|issuer| issuer.directory == meta.directory);
+    let issuer = acme.issuer_at(&meta.directory);
     let issuer = issuer.ok_or_else(|| AcmeError::NotOurs(id.to_string()))?;
-    let own = config::Acme { issuer: issuer.clone(), ..acme.clone() };
+    let own = acme.asking(issuer);
     let session = account::open_existing(&own, storage).await?.ok_or_else(|| AcmeError::NotOurs(id.to_string()))?;
     let leaf = certificate.chain().next().unwrap_or_default().to_vec().into();
     let request = instant_acme::RevocationRequest { certificate: &leaf, reason: Some(reason.into()) };

@@ -62,8 +62,10 @@ impl Pace {
 impl Failure {
     /// One more failure after `before`.
     pub(super) fn after(before: Option<&Self>, error: &AcmeError, pace: Pace, now: SystemTime) -> Self {
-        let attempts = before.map_or(0, |f| f.attempts).saturating_add(1);
-        let delay = pace.delay(attempts, fastrand::f64());
+        // Who only waits has not failed.
+        let (more, waits) = if error.is_only_waiting() { (0, Duration::ZERO) } else { (1, pace.first) };
+        let attempts = before.map_or(0, |f| f.attempts).saturating_add(more);
+        let delay = if more == 0 { waits } else { pace.delay(attempts, fastrand::f64()) };
         let asked = error.retry_after().map(|at| at.min(now + LONGEST_RETRY_AFTER));
         // A full second later, as fractions are cut off: never before the CA's time.
         let next = unix(asked.map_or(now + delay, |at| at.max(now + delay)) + Duration::from_millis(999));

@@ -6,11 +6,13 @@ use instant_acme::CertificateIdentifier;
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
+use super::ca::Ca;
 use super::clock::{from_unix, unix};
+use super::renewal;
 use super::renewal::{Validity, Window};
-use super::{AcmeError, account, renewal};
 use crate::certs::{Certificate, CertificateError, PemPart, PemParts};
 use crate::config::{self, CertificateId};
+use crate::names::HostPattern;
 use crate::storage::{Storage, StorageError, keys};
 
 /// Who issued it, and when its issuer wants it renewed.
@@ -22,8 +24,10 @@ pub(super) struct Meta {
     /// Unix seconds.
     pub(super) issued: u64,
     pub(super) ari: Option<Ari>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) summary: Option<Summary>,
     /// When it was revoked by command, unix seconds.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) revoked: Option<u64>,
 }
 
@@ -35,10 +39,25 @@ pub(super) struct Ari {
     pub(super) ask_again: u64,
 }
 
+/// What has to be known of a bundle to look after it, so that it need not be parsed at each look.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Summary {
+    /// SHA-256 of the bundle that this is about, hex.
+    pub(super) bundle: String,
+    pub(super) names: Vec<String>,
+    /// Unix seconds, as is the next.
+    pub(super) not_before: u64,
+    pub(super) not_after: u64,
+    pub(super) serial: String,
+    /// What the CA calls it (RFC 9773 §4.1); none where it has no authority key identifier.
+    pub(super) ari: Option<(String, String)>,
+}
+
 /// An issued certificate.
 #[derive(Debug)]
 pub(super) struct Issued {
-    pub(super) certificate: Certificate,
+    pub(super) id: CertificateId,
+    pub(super) summary: Summary,
     pub(super) meta: Meta,
 }
 
@@ -49,6 +68,31 @@ pub(super) fn parse(id: &CertificateId, bundle: &[u8], now: SystemTime) -> Resul
     Certificate::from_pem(id.clone(), PemParts { certificate: part, key: part, chain: None }, seconds(now))
 }
 
+impl Summary {
+    /// Of a bundle that was parsed.
+    pub(super) fn of(certificate: &Certificate, bundle: &[u8]) -> Self {
+        let time = |seconds| u64::try_from(seconds).unwrap_or(0);
+        let leaf = certificate.chain().next().map(CertificateDer::from);
+        let ari = leaf.and_then(|leaf| {
+            let known = CertificateIdentifier::try_from(&leaf).ok()?;
+            Some((known.authority_key_identifier.to_string(), known.serial.to_string()))
+        });
+        Self {
+            bundle: digest(bundle),
+            names: certificate.names().iter().map(ToString::to_string).collect(),
+            not_before: time(certificate.not_before()),
+            not_after: time(certificate.not_after()),
+            serial: certificate.serial().to_owned(),
+            ari,
+        }
+    }
+}
+
+/// SHA-256 in hex.
+pub(super) fn digest(bytes: &[u8]) -> String {
+    crate::certs::hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref())
+}
+
 impl Issued {
     /// What is stored for `id`; none where nothing is, or nothing that could be served.
     pub(super) async fn load(
@@ -57,21 +101,29 @@ impl Issued {
         now: SystemTime,
     ) -> Result<Option<Self>, StorageError> {
         let Some(bundle) = storage.read(&keys::certificate(id)).await? else { return Ok(None) };
-        let certificate = match parse(id, &bundle, now) {
-            Ok(certificate) => certificate,
+        let meta = storage.read(&keys::certificate_meta(id)).await?;
+        let meta: Meta = meta.and_then(|meta| serde_json::from_slice(&meta).ok()).unwrap_or_default();
+        if let Some(summary) = meta.summary.clone().filter(|summary| summary.bundle == digest(&bundle)) {
+            return Ok(Some(Self { id: id.clone(), summary, meta }));
+        }
+        match parse(id, &bundle, now) {
+            Ok(certificate) => Ok(Some(Self { id: id.clone(), summary: Summary::of(&certificate, &bundle), meta })),
             Err(error) => {
                 tracing::warn!(certificate = %id, %error, "the stored certificate cannot be used; getting a new one");
-                return Ok(None);
+                Ok(None)
             }
-        };
-        let meta = storage.read(&keys::certificate_meta(id)).await?;
-        let meta = meta.and_then(|meta| serde_json::from_slice(&meta).ok()).unwrap_or_default();
-        Ok(Some(Self { certificate, meta }))
+        }
+    }
+
+    /// Whether it is valid for all of these names.
+    pub(super) fn covers_all(&self, names: &[HostPattern]) -> bool {
+        let own: Vec<_> = self.summary.names.iter().filter_map(|name| HostPattern::parse(name).ok()).collect();
+        names.iter().all(|name| own.iter().any(|own| own.covers(name)))
     }
 
     pub(super) fn validity(&self) -> Validity {
-        let time = |seconds| from_unix(u64::try_from(seconds).unwrap_or(0));
-        Validity { not_before: time(self.certificate.not_before()), not_after: time(self.certificate.not_after()) }
+        let Summary { not_before, not_after, .. } = self.summary;
+        Validity { not_before: from_unix(not_before), not_after: from_unix(not_after) }
     }
 
     /// When it is to be renewed, by what is known.
@@ -83,15 +135,14 @@ impl Issued {
         let window = self.meta.ari.and_then(|ari| ari.window);
         let window = window.map(|(start, end)| Window { start: from_unix(start), end: from_unix(end) });
         // The serial number is as random as anything, and stays.
-        let seed =
-            self.certificate.serial().bytes().fold(0, |seed: u64, b| seed.wrapping_mul(31).wrapping_add(b.into()));
+        let seed = self.summary.serial.bytes().fold(0, |seed: u64, b| seed.wrapping_mul(31).wrapping_add(b.into()));
         self.validity().due(window, seed)
     }
 
     /// What the CA calls it; none where it has no authority key identifier.
     pub(super) fn identifier(&self) -> Option<CertificateIdentifier<'static>> {
-        let leaf = CertificateDer::from(self.certificate.chain().next()?);
-        CertificateIdentifier::try_from(&leaf).ok().map(CertificateIdentifier::into_owned)
+        let (authority, serial) = self.summary.ari.clone()?;
+        Some(CertificateIdentifier { authority_key_identifier: authority.into(), serial: serial.into() })
     }
 
     /// Whether it is time to ask the CA for renewal information.
@@ -103,41 +154,26 @@ impl Issued {
     /// answer stands, or the lifetime decides.
     pub(super) async fn ask_ari(
         &mut self,
+        ca: &dyn Ca,
         acme: &config::Acme,
-        storage: &std::sync::Arc<dyn Storage>,
+        storage: &dyn Storage,
         now: SystemTime,
     ) -> Result<(), StorageError> {
-        let (window, retry_after) = match self.renewal_info(acme, storage).await {
+        let (window, retry_after) = match ca.renewal_info(acme, self).await {
             Ok(Some((window, retry_after))) => (Some(window), Some(retry_after)),
-            Ok(None) => (None, Some(Duration::from_secs(24 * 3600))),
+            // A CA that does not speak of renewals today is not asked daily for each certificate whether it does now.
+            Ok(None) => {
+                self.meta.ari = Some(Ari { window: None, ask_again: unix(now + self.validity().lifetime() / 4) });
+                return self.meta.save(storage, &self.id).await;
+            }
             Err(error) => {
-                tracing::debug!(certificate = %self.certificate.id(), %error, "no renewal information");
+                tracing::debug!(certificate = %self.id, %error, "no renewal information");
                 (self.meta.ari.and_then(|ari| ari.window), Some(Duration::from_secs(3600)))
             }
         };
         let again = now + renewal::ask_again(retry_after, self.validity().lifetime());
         self.meta.ari = Some(Ari { window, ask_again: unix(again) });
-        self.meta.save(&**storage, self.certificate.id()).await
-    }
-
-    async fn renewal_info(
-        &self,
-        acme: &config::Acme,
-        storage: &std::sync::Arc<dyn Storage>,
-    ) -> Result<Option<((u64, u64), Duration)>, AcmeError> {
-        let Some(id) = self.identifier() else { return Ok(None) };
-        let Some(session) = account::open_existing(acme, storage).await? else { return Ok(None) };
-        match session.account.renewal_info(&id).await {
-            Ok((info, again)) => {
-                if let Some(url) = &info.explanation_url {
-                    tracing::info!(certificate = %self.certificate.id(), url, "the CA explains its renewal window");
-                }
-                let time = |t: time::OffsetDateTime| u64::try_from(t.unix_timestamp()).unwrap_or(0);
-                Ok(Some(((time(info.suggested_window.start), time(info.suggested_window.end)), again)))
-            }
-            Err(instant_acme::Error::Unsupported(_)) => Ok(None),
-            Err(error) => Err(session.seen.explain(error)),
-        }
+        self.meta.save(storage, &self.id).await
     }
 }
 

@@ -12,6 +12,8 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(600);
 pub struct Clock {
     /// What is added to the system's time.
     ahead: watch::Receiver<Duration>,
+    /// What is read in place of the system's clock: this time, at that moment of tokio's.
+    start: Option<(SystemTime, tokio::time::Instant)>,
 }
 
 /// Moves a [`Clock`] forward.
@@ -29,13 +31,23 @@ impl Clock {
     #[must_use]
     pub fn adjustable() -> (Self, ClockHand) {
         let (sender, ahead) = watch::channel(Duration::ZERO);
-        (Self { ahead }, ClockHand(sender))
+        (Self { ahead, start: None }, ClockHand(sender))
+    }
+
+    /// A clock that shows `start` now and goes by tokio's, which a test can let jump.
+    #[cfg(test)]
+    pub(super) fn of_tokio(start: SystemTime) -> Self {
+        Self { start: Some((start, tokio::time::Instant::now())), ..Self::system() }
     }
 
     /// The time.
     #[must_use]
     pub fn now(&self) -> SystemTime {
-        SystemTime::now() + *self.ahead.borrow()
+        let now = match self.start {
+            Some((start, at)) => start + at.elapsed(),
+            None => SystemTime::now(),
+        };
+        now + *self.ahead.borrow()
     }
 
     /// Returns when the time has come, at once where it is past.
@@ -53,8 +65,10 @@ impl Clock {
                     std::future::pending::<()>().await;
                 }
             };
+            // Nobody sets tokio's clock.
+            let longest = if self.start.is_some() { left } else { LONGEST_SLEEP };
             tokio::select! {
-                () = tokio::time::sleep(left.min(LONGEST_SLEEP)) => {}
+                () = tokio::time::sleep(left.min(longest)) => {}
                 () = set => {}
             }
         }

@@ -48,6 +48,8 @@ pub enum AcmeError {
         kind: String,
         /// What the CA said.
         detail: String,
+        /// The challenge that failed.
+        challenge: ChallengeType,
         /// What has to be so for the challenge to succeed.
         remedy: &'static str,
     },
@@ -67,6 +69,30 @@ pub enum AcmeError {
     /// The order ended without a certificate and without an explanation.
     #[error("the order ended as {0} without an explanation")]
     Ended(&'static str),
+    /// The CA would refuse: its limits are used up. It was not asked.
+    #[error("{issuer} would refuse now, so it is not asked: {limit} are used up")]
+    Budget {
+        /// The issuer.
+        issuer: String,
+        /// The limit.
+        limit: String,
+        /// When there is room again.
+        until: SystemTime,
+    },
+    /// The issuer failed before and is not asked yet.
+    #[error("{error} (asked again later)")]
+    Resting {
+        /// Its last error.
+        error: String,
+        /// When it is asked again.
+        until: SystemTime,
+    },
+    /// Every issuer failed.
+    #[error("no issuer issued: {}", .0.iter().map(|(issuer, error)| format!("{issuer}: {error}")).collect::<Vec<_>>().join("; "))]
+    All(Vec<(String, AcmeError)>),
+    /// Nobody allows the name any more.
+    #[error("the name is allowed no longer: {0}")]
+    NotAllowed(String),
     /// The CA took too long.
     #[error("the CA has not {0} within {1} s; the order goes on at the next attempt")]
     TooSlow(&'static str, u64),
@@ -117,7 +143,33 @@ impl AcmeError {
     pub fn retry_after(&self) -> Option<SystemTime> {
         match self {
             Self::Unavailable { retry_after, .. } | Self::Refused { retry_after, .. } => *retry_after,
+            Self::Budget { until, .. } | Self::Resting { until, .. } => Some(*until),
+            // The first that may be asked.
+            Self::All(all) => all.iter().map(|(_, error)| error.retry_after()).min().flatten(),
             _ => None,
+        }
+    }
+
+    /// Whether no CA was asked: nothing failed that has to be counted.
+    pub(super) fn is_only_waiting(&self) -> bool {
+        match self {
+            Self::Budget { .. } | Self::Resting { .. } => true,
+            Self::All(all) => all.iter().all(|(_, error)| error.is_only_waiting()),
+            _ => false,
+        }
+    }
+
+    /// Whether the CA did not get as far as to take an order.
+    pub(super) fn is_no_answer(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Unavailable { .. })
+    }
+
+    /// Whether another CA could do better: not where the name is what is wrong, or doorward itself.
+    pub(super) fn is_the_issuers(&self) -> bool {
+        match self {
+            Self::NotValidated { kind, .. } => matches!(kind.as_str(), "caa" | "rateLimited" | "serverInternal"),
+            Self::Storage(_) | Self::NoChallenge { .. } | Self::Key(_) | Self::NotAllowed(_) => false,
+            _ => true,
         }
     }
 

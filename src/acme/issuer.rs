@@ -12,14 +12,14 @@ use instant_acme::{
 };
 use rcgen::KeyPair;
 
-use super::certificate::{self, Meta};
+use super::certificate::{self, Meta, Summary};
 use super::clock::unix;
 use super::progress::Progress;
 use super::record::Record;
-use super::request::{fetch_authorizations, identifier, new_key, signing_request};
-use super::session::{self, Session, ask};
-use super::solver::{self, Challenge, Solver};
-use super::{AcmeError, Clock, account};
+use super::request::{identifier, new_key, signing_request};
+use super::session::{self, Session, ask, fetch_authorizations};
+use super::solver::{self, Challenge, Failed, Solver};
+use super::{AcmeError, Clock};
 use crate::certs::Vault;
 use crate::config::{self, CertificateId};
 use crate::names::HostPattern;
@@ -30,16 +30,18 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The first and the longest pause between two looks at the order, where the CA names none.
 const LOOK: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
-/// Gets certificates from one CA.
-pub(super) struct Issuer {
+/// Gets one certificate from one CA.
+pub(super) struct Issuer<'a> {
     pub(super) acme: Arc<config::Acme>,
-    pub(super) storage: Arc<dyn Storage>,
+    pub(super) storage: &'a Arc<dyn Storage>,
     /// Ways to prove names, the preferred one first.
     pub(super) solvers: Vec<Arc<dyn Solver>>,
-    /// How many attempts failed before this one.
-    pub(super) failures: u32,
-    pub(super) clock: Clock,
-    pub(super) progress: Progress,
+    /// The challenges by which a name could not be proven lately.
+    pub(super) failed: &'a Failed,
+    pub(super) clock: &'a Clock,
+    /// Whether the certificate is written to the storage.
+    pub(super) keep: bool,
+    pub(super) progress: &'a Progress,
 }
 
 /// How an order ended for now.
@@ -50,47 +52,34 @@ enum Step {
     Dead(AcmeError),
 }
 
-impl Issuer {
-    /// Gets a certificate for `names` and writes it to the storage under `id`. The caller holds the lock.
-    ///
-    /// # Errors
-    /// [`AcmeError`]. What can be continued is continued by the next call.
-    pub(super) async fn issue(
+impl Issuer<'_> {
+    /// Goes on with the order that an earlier attempt left. Returns whether it gave the certificate.
+    pub(super) async fn resume_with(
         &self,
+        session: &Session,
         id: &CertificateId,
         names: &[HostPattern],
-        replaces: Option<CertificateIdentifier<'static>>,
-    ) -> Result<(), AcmeError> {
-        let session = account::open(&self.acme, &self.storage).await?;
-        match self.issue_with(&session, id, names, replaces.clone()).await {
-            Err(error) if error.is_account_unknown() => {
+    ) -> Result<bool, AcmeError> {
+        let Some((order, record)) = self.resume(session, id, names).await? else { return Ok(false) };
+        tracing::info!(certificate = %id, order = record.order, "going on with the order");
+        match self.complete(session, id, order, &record, names).await? {
+            Step::Issued(chain) => self.keep(id, &chain, &record, names).await.map(|()| true),
+            // What happened before this attempt is no reason for it to fail.
+            Step::Dead(error) => {
+                tracing::info!(certificate = %id, %error, "the earlier order came to nothing; making a new one");
                 self.storage.delete(&keys::order(id)).await?;
-                account::forget(&self.acme, &self.storage, session.account.id()).await?;
-                let session = account::open(&self.acme, &self.storage).await?;
-                self.issue_with(&session, id, names, replaces).await
+                Ok(false)
             }
-            done => done,
         }
     }
 
-    async fn issue_with(
+    pub(super) async fn order_with(
         &self,
         session: &Session,
         id: &CertificateId,
         names: &[HostPattern],
         replaces: Option<CertificateIdentifier<'static>>,
     ) -> Result<(), AcmeError> {
-        if let Some((order, record)) = self.resume(session, id, names).await? {
-            tracing::info!(certificate = %id, order = record.order, "going on with the order");
-            match self.complete(session, id, order, &record, names).await? {
-                Step::Issued(chain) => return self.keep(id, &chain, &record, names).await,
-                // What happened before this attempt is no reason for it to fail.
-                Step::Dead(error) => {
-                    tracing::info!(certificate = %id, %error, "the earlier order came to nothing; making a new one");
-                    self.storage.delete(&keys::order(id)).await?;
-                }
-            }
-        }
         let (order, record) = self.begin(session, id, names, replaces).await?;
         match self.complete(session, id, order, &record, names).await? {
             Step::Issued(chain) => self.keep(id, &chain, &record, names).await,
@@ -101,6 +90,13 @@ impl Issuer {
         }
     }
 
+    /// Whatever came of the attempt, nothing of it is left with the solvers.
+    pub(super) async fn finish(&self, id: &CertificateId) {
+        for solver in &self.solvers {
+            solver.finish(id).await;
+        }
+    }
+
     /// The order that an earlier attempt left, where it is for the same thing and the CA still knows it.
     async fn resume(
         &self,
@@ -108,7 +104,7 @@ impl Issuer {
         id: &CertificateId,
         names: &[HostPattern],
     ) -> Result<Option<(Order, Record)>, AcmeError> {
-        let Some(record) = Record::load(&*self.storage, &self.acme, id, names).await? else {
+        let Some(record) = Record::load(&**self.storage, &self.acme, id, names).await? else {
             self.storage.delete(&keys::order(id)).await?;
             return Ok(None);
         };
@@ -153,7 +149,7 @@ impl Issuer {
             order => order?,
         };
         let record = Record::new(&self.acme, order.url(), names, &key);
-        record.save(&*self.storage, id).await?;
+        record.save(&**self.storage, id).await?;
         Ok((order, record))
     }
 
@@ -277,7 +273,7 @@ impl Issuer {
     fn choose(&self, name: &str, offered: &[ChallengeType]) -> Result<(HostPattern, &dyn Solver), AcmeError> {
         let pattern =
             HostPattern::parse(name).map_err(|e| AcmeError::Protocol(format!("the CA's name {name}: {e}")))?;
-        let solver = solver::choose(&self.solvers, &pattern, offered, self.failures);
+        let solver = solver::choose(&self.solvers, &pattern, offered, self.failed.of(name));
         let solver = solver.ok_or_else(|| AcmeError::no_challenge(name, offered))?;
         Ok((pattern, &**solver))
     }
@@ -341,8 +337,12 @@ impl Issuer {
                         remedy: match challenge.r#type {
                             ChallengeType::Http01 => "the name has to lead to this doorward on port 80",
                             ChallengeType::Dns01 => "its _acme-challenge record has to be seen all over the internet",
+                            ChallengeType::TlsAlpn01 => {
+                                "the name has to lead to this doorward on port 443, with TLS passed through"
+                            }
                             _ => "the name has to lead to this doorward",
                         },
+                        challenge: challenge.r#type.clone(),
                         name: authorization.identifier().to_string(),
                         kind: session::kind(problem),
                         detail: session::detail(problem),
@@ -369,23 +369,30 @@ impl Issuer {
         let usable = certificate::parse(id, bundle.as_bytes(), now).map_err(AcmeError::from).and_then(|issued| {
             match names.iter().find(|name| !issued.covers_all(std::slice::from_ref(*name))) {
                 Some(name) => Err(AcmeError::Unusable(format!("it is not valid for {name}"))),
-                None => Ok(()),
+                None => Ok(Summary::of(&issued, bundle.as_bytes())),
             }
         });
-        if let Err(error) = usable {
-            self.storage.delete(&keys::order(id)).await?;
-            return Err(error);
+        let summary = match usable {
+            Ok(summary) => summary,
+            Err(error) => {
+                self.storage.delete(&keys::order(id)).await?;
+                return Err(error);
+            }
+        };
+        if !self.keep {
+            return Ok(self.storage.delete(&keys::order(id)).await?);
         }
         // The bundle last but for the record: a crash in between resumes the order and writes both again.
-        Vault::new(Arc::clone(&self.storage)).archive(id, unix(now)).await?;
+        Vault::new(Arc::clone(self.storage)).archive(id, unix(now)).await?;
         let meta = Meta {
             issuer: self.acme.issuer.name.clone(),
             directory: self.acme.issuer.directory.clone(),
             profile: self.acme.issuer.profile.clone(),
             issued: unix(now),
+            summary: Some(summary),
             ..Meta::default()
         };
-        meta.save(&*self.storage, id).await?;
+        meta.save(&**self.storage, id).await?;
         self.storage.write(&keys::certificate(id), bundle.as_bytes()).await?;
         self.storage.delete(&keys::order(id)).await?;
         Ok(())

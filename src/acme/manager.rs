@@ -4,27 +4,30 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use prometheus::{IntCounterVec, Opts, Registry};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 
-use super::backoff::Failure;
-use super::certificate::Issued;
-use super::clock::unix;
-use super::issuer::Issuer;
-use super::plan::{self, Plan, Step};
+use super::ask::Asker;
+use super::budget::Budget;
+use super::ca::Ca;
+use super::network::Network;
+use super::plan::Step;
 use super::tended::Tended;
-use super::wanted::{Wanted, Wildcards, by_id, wildcards};
-use super::{AcmeError, Clock, Http01, Pace, Solver, State, Status, lock_name};
+use super::tending::{Shared, tend};
+use super::wanted::{Wanted, by_id, wildcards};
+use super::{Clock, Http01, Pace, Solver, State, Status, TlsAlpn01};
 use crate::certs::{Challenges, LocalIssuer, Table};
 use crate::config::{self, CertificateId};
 use crate::drain::Watch;
 use crate::names::HostPattern;
-use crate::storage::{Storage, StorageError, keys};
+use crate::storage::Storage;
 
 /// Orders that are under way at once.
 const ORDERS: usize = 8;
+/// Those of them for names without a certificate: renewals never wait behind these.
+const FRESH: usize = 6;
 /// Certificates that are looked at in the storage at once.
 const LOOKS: usize = 16;
 /// Questions for a renewal window at once: apart from the orders, which must never wait for them.
@@ -60,16 +63,6 @@ struct Entry {
     task: AbortHandle,
 }
 
-struct Shared {
-    services: Services,
-    orders: Semaphore,
-    looks: Semaphore,
-    asks: Semaphore,
-    counter: IntCounterVec,
-    /// Those that are wanted and have a wildcard: they may cover what others want.
-    wildcards: ArcSwap<Wildcards>,
-}
-
 impl Manager {
     /// A manager that wants nothing yet. Its tasks end when `drain` fires; an order under way is left so that
     /// the next start goes on with it.
@@ -77,11 +70,38 @@ impl Manager {
     /// # Errors
     /// [`prometheus::Error`], where the registry has metrics of these names already.
     pub fn new(services: Services, registry: &Registry, drain: Watch) -> Result<Self, prometheus::Error> {
+        let solvers = solvers(&services);
+        let (storage, clock) = (Arc::clone(&services.storage), services.clock.clone());
+        let ca = Arc::new(Network { storage, solvers: solvers.clone(), clock });
+        Self::with(services, ca, solvers, registry, drain)
+    }
+
+    /// A manager that asks `ca`.
+    pub(super) fn with(
+        services: Services,
+        ca: Arc<dyn Ca>,
+        solvers: Vec<Arc<dyn Solver>>,
+        registry: &Registry,
+        drain: Watch,
+    ) -> Result<Self, prometheus::Error> {
         let options = Opts::new("doorward_acme_orders_total", "Attempts to get a certificate, by issuer and outcome");
         let counter = IntCounterVec::new(options, &["issuer", "outcome"])?;
         registry.register(Box::new(counter.clone()))?;
-        let [orders, looks, asks] = [ORDERS, LOOKS, ASKS].map(Semaphore::new);
-        let shared = Shared { services, orders, looks, asks, counter, wildcards: ArcSwap::default() };
+        let [orders, fresh, looks, asks] = [ORDERS, FRESH, LOOKS, ASKS].map(Semaphore::new);
+        let budget = Budget::new(Arc::clone(&services.storage));
+        let shared = Shared {
+            services,
+            orders,
+            looks,
+            asks,
+            fresh,
+            permit: ArcSwapOption::empty(),
+            ca,
+            solvers,
+            budget,
+            counter,
+            wildcards: ArcSwap::default(),
+        };
         let entries = Mutex::default();
         Ok(Self { shared: Arc::new(shared), drain, acme: watch::Sender::new(None), entries })
     }
@@ -107,7 +127,11 @@ impl Manager {
         self.shared.wildcards.store(Arc::new(wildcards(&wanted)));
         let mut entries = self.entries();
         entries.retain(|id, entry| {
-            let stays = wanted.get(id) == Some(&entry.certificate.wanted);
+            let stays = match wanted.get(id) {
+                Some(wanted) => *wanted == entry.certificate.wanted,
+                // What was got on demand is looked after as long as anything is.
+                None => entry.certificate.wanted.on_demand && self.shared.permit.load().is_some(),
+            };
             if !stays {
                 entry.task.abort();
             }
@@ -117,6 +141,48 @@ impl Manager {
         for (id, wanted) in wanted {
             entries.entry(id).or_insert_with(|| self.start(wanted));
         }
+    }
+
+    /// Who is asked before a certificate that was got on demand is renewed; none: none is.
+    pub(super) fn permit(&self, asker: Option<Arc<Asker>>) {
+        let none = asker.is_none();
+        self.shared.permit.store(asker);
+        if none {
+            self.entries().retain(|_, entry| {
+                let stays = !entry.certificate.wanted.on_demand;
+                if !stays {
+                    entry.task.abort();
+                }
+                stays
+            });
+        }
+    }
+
+    /// Looks after a certificate that was got on demand, from now on.
+    pub(super) fn look_after(&self, wanted: Wanted) {
+        self.entries().entry(wanted.id.clone()).or_insert_with(|| self.start(wanted));
+    }
+
+    /// Gets a certificate now, with one attempt, unless the last one failed a moment ago. It is not looked after.
+    pub(super) async fn obtain(&self, wanted: Wanted) -> Result<(), String> {
+        let acme = self.acme.borrow().clone();
+        let Some(acme) = acme else { return Err("there is no issuer".to_owned()) };
+        let (shared, tended) = (&self.shared, Tended::new(wanted));
+        let some = Some(Arc::clone(&acme));
+        let before = shared.look(&some, &tended, false).await;
+        if matches!(before.step, Step::Order { .. }) {
+            shared.take_turn(&acme, &tended, false).await.map_err(|error| error.to_string())?;
+        }
+        let after = shared.look(&some, &tended, false).await;
+        match after.state {
+            State::Valid | State::Covered => Ok(()),
+            _ => Err(after.failure.map_or_else(|| "no certificate came of it".to_owned(), |failure| failure.error)),
+        }
+    }
+
+    /// The time that renewals go by.
+    pub(super) fn now(&self) -> SystemTime {
+        self.shared.services.clock.now()
     }
 
     /// How each wanted certificate stands, by id.
@@ -134,7 +200,7 @@ impl Manager {
     /// Whether there is a way to prove this name as things stand.
     #[must_use]
     pub fn can_prove(&self, name: &HostPattern) -> bool {
-        self.shared.solvers().iter().any(|solver| solver.can_prove(name))
+        self.shared.solvers.iter().any(|solver| solver.can_prove(name))
     }
 
     /// Orders the certificate now, whatever its age and whatever failed before. Returns whether it is wanted.
@@ -191,164 +257,16 @@ impl std::fmt::Debug for Manager {
     }
 }
 
-/// Looks after one certificate for ever.
-async fn tend(shared: &Shared, tended: &Tended, mut acme: watch::Receiver<Option<Arc<config::Acme>>>) {
-    let id = &tended.wanted.id;
-    loop {
-        let current = tended.wanted.acme(acme.borrow_and_update().as_ref());
-        let forced = tended.take_force();
-        let plan = shared.look(&current, tended, forced).await;
-        tended.show(&plan, plan.state);
-        shared.meanwhile(tended, &plan).await;
-        let Step::Wait(until) = plan.step else {
-            let Some(acme) = current else { return };
-            if let Err(error) = shared.take_turn(&acme, tended, forced).await {
-                tracing::error!(certificate = %id, %error, "what came of the order cannot be written down");
-                // Not at once again: the storage is what failed.
-                tokio::time::sleep(shared.services.pace.first).await;
-            }
-            continue;
-        };
-        tokio::select! {
-            () = sleep(&shared.services.clock, until) => {}
-            () = shared.ask_ca(current.as_deref(), id, plan.ask_at) => {}
-            () = tended.poked() => {}
-            changed = acme.changed() => {
-                if changed.is_err() {
-                    return;
-                }
-                let new = acme.borrow().clone();
-                shared.forgive(tended, current.as_deref(), new.as_deref()).await;
-            }
-        }
-    }
+/// Every way to prove a name; the config says in which order.
+fn solvers(services: &Services) -> Vec<Arc<dyn Solver>> {
+    let (challenges, storage) = (Arc::clone(&services.challenges), Arc::clone(&services.storage));
+    let clock = || services.clock.clone();
+    vec![
+        Arc::new(Http01::new(Arc::clone(&challenges), Arc::clone(&storage), clock())),
+        Arc::new(TlsAlpn01::new(challenges, storage, clock())),
+    ]
 }
 
-async fn sleep(clock: &Clock, until: Option<SystemTime>) {
-    match until {
-        Some(until) => clock.sleep_until(until).await,
-        None => std::future::pending().await,
-    }
-}
-
-impl Shared {
-    async fn look(&self, acme: &Option<Arc<config::Acme>>, tended: &Tended, forced: bool) -> Plan {
-        // The semaphore is never closed.
-        let _permit = self.looks.acquire().await;
-        plan::plan(&self.services, acme.as_ref(), &tended.wanted, forced, &self.wildcards.load()).await
-    }
-
-    /// Forgets the failures with another issuer, or with other settings for it: what an operator mended is tried
-    /// at once.
-    async fn forgive(&self, tended: &Tended, before: Option<&config::Acme>, now: Option<&config::Acme>) {
-        if before.map(|acme| &acme.issuer) == now.map(|acme| &acme.issuer) {
-            return;
-        }
-        if let Err(error) = self.services.storage.delete(&keys::failure(tended.wanted.id.as_str())).await {
-            tracing::error!(certificate = %tended.wanted.id, %error, "an earlier failure cannot be forgotten");
-        }
-    }
-
-    /// Asks the CA for its renewal window when the time has come; the plan then follows from what is kept of it.
-    async fn ask_ca(&self, acme: Option<&config::Acme>, id: &CertificateId, at: Option<SystemTime>) {
-        let services = &self.services;
-        sleep(&services.clock, at).await;
-        let Some(acme) = acme else { return std::future::pending().await };
-        let _permit = self.asks.acquire().await;
-        let now = services.clock.now();
-        let asked = match Issued::load(&*services.storage, id, now).await {
-            Ok(Some(mut issued)) => issued.ask_ari(acme, &services.storage, now).await,
-            Ok(None) => Ok(()),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = asked {
-            tracing::error!(certificate = %id, %error, "the renewal window cannot be written down");
-            tokio::time::sleep(services.pace.first).await;
-        }
-    }
-
-    /// Lock, look again, order, write down how it went.
-    async fn take_turn(&self, acme: &Arc<config::Acme>, tended: &Tended, forced: bool) -> Result<(), StorageError> {
-        let (services, id) = (&self.services, &tended.wanted.id);
-        let _lease = services.storage.lock(&lock_name(id)).await?;
-        let _permit = self.orders.acquire().await;
-        // Another process may have had the lock before, and done it.
-        let plan = plan::plan(services, Some(acme), &tended.wanted, forced, &self.wildcards.load()).await;
-        let Step::Order { replaces } = &plan.step else { return Ok(()) };
-        tended.show(&plan, State::Ordering);
-        tracing::info!(certificate = %id, names = tended.names(), issuer = acme.issuer.name, "getting a certificate");
-        let issuer = Issuer {
-            acme: Arc::clone(acme),
-            storage: Arc::clone(&services.storage),
-            solvers: self.solvers(),
-            failures: plan.failure.as_ref().map_or(0, |failure| failure.attempts),
-            clock: services.clock.clone(),
-            progress: tended.progress.clone(),
-        };
-        tended.progress.begin(tended.wanted.names.iter().map(ToString::to_string), "asking the CA");
-        let issued = issuer.issue(id, &tended.wanted.names, replaces.clone()).await;
-        for solver in &issuer.solvers {
-            solver.finish(id).await;
-        }
-        match issued {
-            Ok(()) => {
-                self.counter.with_label_values(&[acme.issuer.name.as_str(), "issued"]).inc();
-                tracing::info!(certificate = %id, issuer = acme.issuer.name, "got the certificate");
-                services.storage.delete(&keys::failure(id.as_str())).await
-            }
-            Err(error) => self.failed(acme, tended, &plan, &error).await,
-        }
-    }
-
-    /// Every way to prove a name, the preferred one first.
-    fn solvers(&self) -> Vec<Arc<dyn Solver>> {
-        let services = &self.services;
-        let (challenges, storage) = (Arc::clone(&services.challenges), Arc::clone(&services.storage));
-        vec![Arc::new(Http01::new(challenges, storage, services.clock.clone()))]
-    }
-
-    async fn failed(
-        &self,
-        acme: &config::Acme,
-        tended: &Tended,
-        plan: &Plan,
-        error: &AcmeError,
-    ) -> Result<(), StorageError> {
-        let (services, id, now) = (&self.services, &tended.wanted.id, self.services.clock.now());
-        self.counter.with_label_values(&[acme.issuer.name.as_str(), "failed"]).inc();
-        // What works sets the pace; without it the name is dark, and the usual pace is the CA's limit.
-        let works = plan.not_after.is_some_and(|end| end > unix(now));
-        let pace =
-            plan.lifetime.filter(|_| works).map_or(services.pace, |lifetime| services.pace.for_lifetime(lifetime));
-        let failure = Failure::after(plan.failure.as_ref(), error, pace, now);
-        let next = humantime::format_rfc3339_seconds(failure.next());
-        let what = if works { "the certificate was not renewed: the old one is served" } else { "no certificate yet" };
-        tracing::warn!(
-            certificate = %id, names = tended.names(), issuer = acme.issuer.name, %error,
-            failures = failure.attempts, next_attempt = %next, "{what}"
-        );
-        failure.save(&*services.storage, id).await
-    }
-
-    /// Serves one of the local CA where the route allows it and there is none yet. It has the id of the one
-    /// that is waited for, so that one takes its place in the table in one step.
-    async fn meanwhile(&self, tended: &Tended, plan: &Plan) {
-        let (services, wanted) = (&self.services, &tended.wanted);
-        if plan.not_after.is_some() {
-            return services.local.release(&wanted.id);
-        }
-        if plan.state == State::Covered || !wanted.self_signed_meanwhile {
-            return services.local.withdraw(&wanted.id);
-        }
-        if services.local.keeps(&wanted.id) {
-            return;
-        }
-        // Under the lock nobody writes the real one between the look and the deed.
-        let Ok(_lease) = services.storage.lock(&lock_name(&wanted.id)).await else { return };
-        if services.storage.read(&keys::certificate(&wanted.id)).await.is_ok_and(|stored| stored.is_none())
-            && let Err(error) = services.local.keep(&wanted.id, &wanted.names)
-        {
-            tracing::error!(certificate = %wanted.id, %error, "a self-signed certificate cannot be made");
-        }
-    }
-}
+#[cfg(test)]
+#[path = "tests/simulation.rs"]
+mod simulation;

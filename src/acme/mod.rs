@@ -1,19 +1,28 @@
 //! ACME (RFC 8555): who needs a certificate, when, and how one is got. Floor 5.
 //!
-//! The [`Manager`] has a task for each certificate that is wanted. A task works out when its certificate is
-//! due (`renewal`), waits, takes the lock in storage, looks again whether there still is something to do, and
-//! orders (`issuer`). The result goes to the storage and nowhere else: `certs::Stored` serves it from there,
+//! The [`Manager`] has a task for each certificate that is wanted (`tending`). A task works out when its
+//! certificate is due (`renewal`), waits, takes the lock in storage, looks again whether there still is something
+//! to do, and takes a `turn`: it asks issuer by issuer and tries challenge by challenge, each order within the CA's
+//! limits (`budget`) and made by `issuer`. Names can come from handshakes too ([`OnDemandIssuer`]). The result goes to the storage and nowhere else: `certs::Stored` serves it from there,
 //! on this node and on every other. What fails is kept (`backoff`) and tried again ever more seldom.
 
 mod account;
+mod ask;
 mod asked;
 mod backoff;
+mod budget;
+mod ca;
 mod certificate;
 mod clock;
 mod error;
+mod guard;
 mod http01;
 mod issuer;
+mod ledger;
 mod manager;
+mod memory;
+mod network;
+mod on_demand;
 mod plan;
 mod progress;
 mod record;
@@ -23,17 +32,23 @@ mod session;
 mod solver;
 mod status;
 mod tended;
+mod tending;
+mod tls_alpn01;
+mod turn;
 mod wanted;
 
-pub use asked::{Asked, Reason, find_issuer, issuers, revoke, revoked};
+pub use asked::{Asked, Reason, find_issuer, revoke, revoked};
 pub use backoff::Pace;
+pub use budget::{BudgetView, LimitView, budget};
 pub use clock::{Clock, ClockHand};
 pub use error::AcmeError;
 pub use http01::Http01;
 pub use manager::{Manager, Services};
+pub use on_demand::OnDemandIssuer;
 pub use renewal::{Validity, Window};
 pub use solver::{Challenge, Solver, lock_name};
 pub use status::{Kept, State, Status};
+pub use tls_alpn01::TlsAlpn01;
 pub use wanted::Wanted;
 
 use crate::config::CertificateId;

@@ -35,6 +35,8 @@ pub(super) struct Plan {
     pub(super) renew_at: Option<u64>,
     /// When the CA is to be asked for its renewal window; never where none.
     pub(super) ask_at: Option<SystemTime>,
+    /// The directory of the CA that issued the certificate that there is for these names.
+    pub(super) issued_by: Option<String>,
     /// The lifetime of the certificate that there is.
     pub(super) lifetime: Option<Duration>,
 }
@@ -64,7 +66,16 @@ pub(super) async fn plan(
             let failure = Failure { attempts: 1, error: error.to_string(), at: unix(now), next: unix(next) };
             let step = Step::Wait(Some(next));
             let state = State::Failing;
-            Plan { step, state, failure: Some(failure), not_after: None, renew_at: None, ask_at: None, lifetime: None }
+            Plan {
+                step,
+                state,
+                failure: Some(failure),
+                not_after: None,
+                renew_at: None,
+                ask_at: None,
+                issued_by: None,
+                lifetime: None,
+            }
         }
     }
 }
@@ -86,6 +97,7 @@ async fn look(
         not_after: issued.as_ref().map(|i| unix(i.validity().not_after)),
         renew_at: None,
         ask_at: None,
+        issued_by: None,
         lifetime: issued.as_ref().map(|i| i.validity().lifetime()),
     };
     let Some(acme) = acme else { return Ok(plan) };
@@ -99,21 +111,26 @@ async fn look(
     }
     // One that another CA issued, or for other names, is not what is wanted, however valid.
     let ours = |issued: &Issued| {
-        let same_ca = issued.meta.directory.is_empty() || issued.meta.directory == acme.issuer.directory;
-        same_ca && issued.certificate.covers_all(&wanted.names)
+        let known_ca = issued.meta.directory.is_empty() || acme.issuer_at(&issued.meta.directory).is_some();
+        known_ca && issued.covers_all(&wanted.names)
     };
     let mut until = None;
     let mut replaces = None;
     if let Some(issued) = issued.as_ref().filter(|issued| ours(issued)) {
         plan.renew_at = Some(unix(issued.due()));
         plan.state = State::Valid;
+        plan.issued_by = Some(issued.meta.directory.clone());
         replaces = issued.meta.ari.and_then(|ari| ari.window).and_then(|_| issued.identifier());
         if now < issued.due() && !forced {
             until = Some(issued.due());
             plan.ask_at = Some(issued.asks_at());
         }
     }
-    let interrupted = Record::load(&**storage, acme, &wanted.id, &wanted.names).await?.is_some();
+    let mut interrupted = false;
+    for issuer in acme.issuers() {
+        let acme = acme.asking(issuer);
+        interrupted |= Record::load(&**storage, &acme, &wanted.id, &wanted.names).await?.is_some();
+    }
     if let Some(until) = until.filter(|_| !interrupted) {
         plan.step = Step::Wait(Some(until.max(now)));
         plan.failure = None;
@@ -226,7 +243,7 @@ mod tests {
 
     fn wanted(id: &str, name: &str) -> Wanted {
         let names = vec![name.parse().expect("a name")];
-        Wanted { id: CertificateId::new(id), names, self_signed_meanwhile: false, asked: None }
+        Wanted { id: CertificateId::new(id), names, self_signed_meanwhile: false, on_demand: false, asked: None }
     }
 
     /// Puts a certificate where it would be served from.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::header::{RETRY_AFTER, USER_AGENT};
 use http::{HeaderValue, Request};
 use http_body_util::{BodyExt, Full};
-use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient, Problem};
+use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient, Order, Problem};
 
 use super::AcmeError;
 use crate::net::HttpsClient;
@@ -124,6 +124,17 @@ pub(super) fn detail(problem: &Problem) -> String {
         text.push_str(&sub.to_string());
     }
     text
+}
+
+/// Fetches what the CA wants proven; iterating over it then needs no network.
+pub(super) async fn fetch_authorizations(session: &Session, order: &mut Order) -> Result<(), AcmeError> {
+    ask!(session.seen, async {
+        let mut authorizations = order.authorizations();
+        while let Some(authorization) = authorizations.next().await {
+            authorization?;
+        }
+        Ok(())
+    })
 }
 
 struct Recorder {

@@ -1,12 +1,14 @@
 //! [`Solver`]: makes a challenge's answer visible to the CA, and takes it back; [`choose`] picks one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use instant_acme::ChallengeType;
+use serde::{Deserialize, Serialize};
 
 use super::AcmeError;
-use crate::config::CertificateId;
+use crate::config::{self, CertificateId};
 use crate::names::HostPattern;
 use crate::storage::keys;
 
@@ -58,23 +60,84 @@ pub trait Solver: Send + Sync + 'static {
     }
 }
 
+/// By which challenges names could not be proven lately, by name as it is in the certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "BTreeMap<String, Vec<String>>", into = "BTreeMap<String, Vec<String>>")]
+pub(super) struct Failed(BTreeMap<String, Vec<ChallengeType>>);
+
+impl From<BTreeMap<String, Vec<String>>> for Failed {
+    fn from(words: BTreeMap<String, Vec<String>>) -> Self {
+        let known = |word: String| ALL.into_iter().find(|c| c.as_str() == word).map(type_of);
+        Self(words.into_iter().map(|(name, all)| (name, all.into_iter().filter_map(known).collect())).collect())
+    }
+}
+
+impl From<Failed> for BTreeMap<String, Vec<String>> {
+    fn from(failed: Failed) -> Self {
+        let word = |kind: ChallengeType| ALL.into_iter().find(|c| type_of(*c) == kind).map(|c| c.to_string());
+        failed.0.into_iter().map(|(name, all)| (name, all.into_iter().filter_map(word).collect())).collect()
+    }
+}
+
+/// Every challenge that there is a word for.
+const ALL: [config::Challenge; 3] = [config::Challenge::Http01, config::Challenge::TlsAlpn01, config::Challenge::Dns01];
+
+impl Failed {
+    /// Those of one name.
+    pub(super) fn of(&self, name: &str) -> &[ChallengeType] {
+        self.0.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Adds one; returns whether it is new.
+    pub(super) fn add(&mut self, name: &str, challenge: &ChallengeType) -> bool {
+        let of_name = self.0.entry(name.to_owned()).or_default();
+        let new = !of_name.contains(challenge);
+        if new {
+            of_name.push(challenge.clone());
+        }
+        new
+    }
+
+    /// Forgets a name of which nothing is left to try.
+    pub(super) fn start_again(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+}
+
 /// The lock that is held while a certificate is ordered.
 #[must_use]
 pub fn lock_name(certificate: &CertificateId) -> String {
     keys::certificate_lock(certificate)
 }
 
-/// The solver for a name, of those whose challenge the CA offers: the first in order of preference, and after
-/// `failures` attempts that failed the next ones in turn.
+/// The solver for a name, of those whose challenge the CA offers: the first in order of preference. Those of
+/// `failed`, by which this name could not be proven lately, come last.
 pub(super) fn choose<'s>(
     solvers: &'s [Arc<dyn Solver>],
     name: &HostPattern,
     offered: &[ChallengeType],
-    failures: u32,
+    failed: &[ChallengeType],
 ) -> Option<&'s Arc<dyn Solver>> {
-    let fit: Vec<_> = solvers.iter().filter(|s| s.can_prove(name) && offered.contains(&s.challenge_type())).collect();
-    let turn = usize::try_from(failures).unwrap_or(0) % fit.len().max(1);
-    fit.get(turn).copied()
+    let fit = || solvers.iter().filter(|s| s.can_prove(name) && offered.contains(&s.challenge_type()));
+    fit().find(|solver| !failed.contains(&solver.challenge_type())).or_else(|| fit().next())
+}
+
+/// The challenge that this is the type of.
+pub(super) fn type_of(challenge: config::Challenge) -> ChallengeType {
+    match challenge {
+        config::Challenge::Http01 => ChallengeType::Http01,
+        config::Challenge::TlsAlpn01 => ChallengeType::TlsAlpn01,
+        config::Challenge::Dns01 => ChallengeType::Dns01,
+    }
+}
+
+/// The solvers in the order of the config, without those that it does not list.
+pub(super) fn in_order(all: Vec<Arc<dyn Solver>>, order: &[config::Challenge]) -> Vec<Arc<dyn Solver>> {
+    let of = |challenge: &config::Challenge| {
+        let kind = type_of(*challenge);
+        all.iter().filter(move |solver| solver.challenge_type() == kind).cloned().collect::<Vec<_>>()
+    };
+    order.iter().flat_map(of).collect()
 }
 
 #[cfg(test)]
@@ -98,21 +161,23 @@ mod tests {
     }
 
     #[test]
-    fn wildcards_go_by_dns_and_failures_go_round() {
+    fn wildcards_go_by_dns_and_what_failed_comes_last() {
         let solvers: [Arc<dyn Solver>; 2] =
             [Arc::new(Fixed(ChallengeType::Http01, false)), Arc::new(Fixed(ChallengeType::Dns01, true))];
-        let chosen = |name: &str, offered: &[ChallengeType], failures| {
+        let chosen = |name: &str, offered: &[ChallengeType], failed: &[ChallengeType]| {
             let name = name.parse().expect("a name");
-            choose(&solvers, &name, offered, failures).map(|solver| solver.challenge_type())
+            choose(&solvers, &name, offered, failed).map(|solver| solver.challenge_type())
         };
         let both = [ChallengeType::Dns01, ChallengeType::Http01];
-        assert_eq!(chosen("a.test", &both, 0), Some(ChallengeType::Http01));
-        assert_eq!(chosen("a.test", &both, 1), Some(ChallengeType::Dns01));
-        assert_eq!(chosen("a.test", &both, 2), Some(ChallengeType::Http01));
-        assert_eq!(chosen("*.a.test", &both, 0), Some(ChallengeType::Dns01));
-        assert_eq!(chosen("*.a.test", &both, 1), Some(ChallengeType::Dns01));
-        assert_eq!(chosen("a.test", &[ChallengeType::Dns01], 0), Some(ChallengeType::Dns01));
-        assert_eq!(chosen("*.a.test", &[ChallengeType::Http01], 0), None);
-        assert_eq!(chosen("a.test", &[ChallengeType::TlsAlpn01], 0), None);
+        assert_eq!(chosen("a.test", &both, &[]), Some(ChallengeType::Http01));
+        assert_eq!(chosen("a.test", &both, &[ChallengeType::Http01]), Some(ChallengeType::Dns01));
+        assert_eq!(chosen("a.test", &both, &both), Some(ChallengeType::Http01));
+        assert_eq!(chosen("*.a.test", &both, &[]), Some(ChallengeType::Dns01));
+        assert_eq!(chosen("*.a.test", &both, &[ChallengeType::Dns01]), Some(ChallengeType::Dns01));
+        assert_eq!(chosen("a.test", &[ChallengeType::Dns01], &[]), Some(ChallengeType::Dns01));
+        assert_eq!(chosen("*.a.test", &[ChallengeType::Http01], &[]), None);
+        let ordered = in_order(solvers.to_vec(), &[config::Challenge::Dns01, config::Challenge::TlsAlpn01]);
+        assert_eq!(ordered.iter().map(|s| s.challenge_type()).collect::<Vec<_>>(), [ChallengeType::Dns01]);
+        assert_eq!(chosen("a.test", &[ChallengeType::TlsAlpn01], &[]), None);
     }
 }

@@ -16,6 +16,8 @@ pub struct Wanted {
     pub names: Vec<HostPattern>,
     /// Whether one of the local CA is served until the first one is there.
     pub self_signed_meanwhile: bool,
+    /// Whether a client asked for it, at a handshake.
+    pub on_demand: bool,
     /// What an operator asked for who had it generated; none: a route wants it, and what covers its names will do.
     pub asked: Option<Asked>,
 }

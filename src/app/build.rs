@@ -27,7 +27,7 @@ use crate::tls::{Acceptor, Tickets};
 /// Threads of the control plane: it waits for most of its time.
 const CONTROL_THREADS: usize = 2;
 
-pub(super) fn start(config: Config, options: Options) -> Result<App, StartError> {
+pub(super) fn start(config: Config, mut options: Options) -> Result<App, StartError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
         .thread_name("control")
@@ -52,8 +52,9 @@ pub(super) fn start(config: Config, options: Options) -> Result<App, StartError>
     let (drain, watch) = drain::channel();
     let challenges = Arc::new(Challenges::new());
     let refresh = Arc::new(Notify::new());
-    let services = certificates::Given { challenges: Arc::clone(&challenges), refresh: Arc::clone(&refresh) };
-    let certificates = certificates::Sources::start(&runtime, &config, &options, services, &registry, &watch)?;
+    let given = certificates::Given { challenges: Arc::clone(&challenges), refresh: Arc::clone(&refresh) };
+    let certificates = certificates::Sources::start(&runtime, &config, &options, given, &registry, &watch)?;
+    options.on_demand.get_or_insert_with(|| certificates.on_demand());
     registry.register(Box::new(expiry::Expiry::new(Arc::clone(&options.table))?))?;
     let dropped = IntCounter::new("doorward_access_log_dropped_total", "Access log lines that were not written.")?;
     let restarts = IntCounter::new("doorward_worker_restarts_total", "Workers that panicked and were started again.")?;
@@ -66,7 +67,7 @@ pub(super) fn start(config: Config, options: Options) -> Result<App, StartError>
     let tickets = Tickets::new().map_err(|error| StartError::Tls(error.to_string()))?;
     let mut listeners = Vec::new();
     for (config, sockets) in config.listeners.iter().zip(&sockets) {
-        listeners.push(Arc::new(listener(config, &sockets[0], &options, &tickets)?));
+        listeners.push(Arc::new(listener(config, &sockets[0], &options, &tickets, &challenges)?));
     }
     let settings = settings(&config, https_port(&listeners))?;
     let shared = Shared {
@@ -142,9 +143,10 @@ pub(super) fn listener(
     socket: &TcpListener,
     options: &Options,
     tickets: &Tickets,
+    challenges: &Arc<Challenges>,
 ) -> Result<Listener, StartError> {
     let bound = socket.local_addr()?;
-    Ok(Listener::new(config.address, bound, listener_settings(config, bound, options, tickets)?))
+    Ok(Listener::new(config.address, bound, listener_settings(config, bound, options, tickets, challenges)?))
 }
 
 /// What a listener's connections are served by.
@@ -153,6 +155,7 @@ pub(super) fn listener_settings(
     bound: SocketAddr,
     options: &Options,
     tickets: &Tickets,
+    challenges: &Arc<Challenges>,
 ) -> Result<ListenerSettings, StartError> {
     let door = match config.protocol {
         ListenerProtocol::Http => Door::Http,
@@ -160,7 +163,8 @@ pub(super) fn listener_settings(
         ListenerProtocol::Https | ListenerProtocol::Tls => {
             let (default, table) = (config.default_certificate.clone(), Arc::clone(&options.table));
             let acceptor = Acceptor::new(&config.tls, default, table, options.on_demand.clone(), tickets);
-            let acceptor = Arc::new(acceptor.map_err(|error| StartError::Tls(error.to_string()))?);
+            let acceptor = acceptor.map_err(|error| StartError::Tls(error.to_string()))?;
+            let acceptor = Arc::new(acceptor.answering(Arc::clone(challenges)));
             if config.protocol == ListenerProtocol::Tls { Door::Tls(acceptor) } else { Door::Https(acceptor) }
         }
     };

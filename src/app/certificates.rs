@@ -9,8 +9,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
 use super::{Options, StartError};
-use crate::acme::{self, Asked, Clock, Manager, Pace, Services, Wanted};
-use crate::certs::{Challenges, Directory, DirectoryHandle, LocalIssuer, Stored, Table, Vault, Wish};
+use crate::acme::{self, Asked, Clock, Manager, OnDemandIssuer, Pace, Services, Wanted};
+use crate::certs::{Challenges, Directory, DirectoryHandle, LocalIssuer, OnDemand, Stored, Table, Vault, Wish};
 use crate::config::{
     CertificateChoice, CertificateId, Config, HttpsPolicy, KeyType, Route, RouteHost, Storage as StorageConfig,
 };
@@ -35,6 +35,7 @@ pub(super) struct Sources {
     directory: DirectoryHandle,
     /// None once stopped.
     manager: Option<Arc<Manager>>,
+    on_demand: Arc<OnDemandIssuer>,
     /// Whether what is written to the storage is still there after a restart.
     durable: bool,
 }
@@ -89,13 +90,15 @@ impl Sources {
             async move { local.run(drain).await }
         });
         let (clock, pace) = (Clock::system(), Pace::default());
+        let on_storage = Arc::clone(&storage);
         let (answers, own) = (Arc::clone(&challenges), Arc::clone(&local));
         let services = Services { storage, table: Arc::clone(&table), challenges: answers, local: own, clock, pace };
-        let manager = Manager::new(services, registry, drain.clone())?;
+        let manager = Arc::new(Manager::new(services, registry, drain.clone())?);
+        let on_demand = Arc::new(OnDemandIssuer::new(&manager, Arc::clone(&table), on_storage));
         let wishes = runtime.block_on(vault.wishes())?;
         manager.update(config.acme.clone(), wanted(config, &wishes), &self_signed(config));
-        let manager = Some(Arc::new(manager));
-        Ok(Self { table, vault, challenges, local, directory, manager, durable })
+        runtime.block_on(on_demand.update(config.on_demand.as_ref(), on_demand_hosts(config)))?;
+        Ok(Self { table, vault, challenges, local, directory, manager: Some(manager), on_demand, durable })
     }
 
     /// Whether a new config can be put in force.
@@ -113,6 +116,15 @@ impl Sources {
             // Without them they would no longer be renewed.
             Err(error) => tracing::error!(%error, "what is wanted cannot be read; the next reload tries again"),
         }
+        let hosts = on_demand_hosts(config);
+        if let Err(error) = self.on_demand.update(config.on_demand.as_ref(), hosts).await {
+            tracing::error!(%error, "the names that are served on demand cannot be read");
+        }
+    }
+
+    /// Who gets certificates at handshakes.
+    pub(super) fn on_demand(&self) -> Arc<dyn OnDemand> {
+        Arc::clone(&self.on_demand) as Arc<dyn OnDemand>
     }
 
     pub(super) fn directory(&self) -> &DirectoryHandle {
@@ -145,7 +157,7 @@ impl Sources {
     }
 
     pub(super) fn acme(&self) -> Vec<acme::Status> {
-        self.manager.as_deref().map(Manager::status).unwrap_or_default()
+        self.manager.as_ref().map(|manager| manager.status()).unwrap_or_default()
     }
 
     /// Orders nothing any more. What is under way goes on at the next start.
@@ -169,7 +181,10 @@ fn open(config: &Config) -> Result<(Arc<dyn Storage>, bool), StorageError> {
 }
 
 fn needs_storage(config: &Config) -> bool {
-    let made = |route: &Route| matches!(route.certificate, CertificateChoice::Auto | CertificateChoice::SelfSigned);
+    let made = |route: &Route| {
+        use CertificateChoice::{Auto, OnDemand, SelfSigned};
+        matches!(route.certificate, Auto | SelfSigned | OnDemand)
+    };
     config.routes.iter().any(|route| made(route))
 }
 
@@ -218,6 +233,7 @@ fn wanted(config: &Config, wishes: &[Wish]) -> Vec<Wanted> {
             id,
             names,
             self_signed_meanwhile: route.self_signed_until_issued,
+            on_demand: false,
             asked: None,
         })
     };
@@ -229,7 +245,13 @@ fn wish(wish: &Wish) -> Option<Wanted> {
     let key = wish.key.as_deref().and_then(key_type);
     let asked = Asked { issuer: wish.issuer.clone(), key, profile: wish.profile.clone() };
     let id = CertificateId::new(wish.id.as_str());
-    (!names.is_empty()).then_some(Wanted { id, names, self_signed_meanwhile: false, asked: Some(asked) })
+    (!names.is_empty()).then_some(Wanted {
+        id,
+        names,
+        self_signed_meanwhile: false,
+        on_demand: false,
+        asked: Some(asked),
+    })
 }
 
 /// The kind of key by its word in the config.
@@ -240,6 +262,22 @@ pub(super) fn key_type(word: &str) -> Option<KeyType> {
         "rsa2048" => Some(KeyType::Rsa2048),
         _ => None,
     }
+}
+
+/// For which hosts certificates are got at handshakes (true), and for which they are not.
+fn on_demand_hosts(config: &Config) -> HostMap<bool> {
+    let mut hosts = HostMap::new();
+    for route in &config.routes {
+        let wanted = route.certificate == CertificateChoice::OnDemand && route.https != HttpsPolicy::Off;
+        for host in &route.hosts {
+            // A host can be on several routes, by path.
+            match host {
+                RouteHost::Pattern(pattern) => *hosts.entry(pattern.clone()) |= wanted,
+                RouteHost::Any => *hosts.default_mut() |= wanted,
+            }
+        }
+    }
+    hosts
 }
 
 /// One certificate for each route that has it from the local CA.

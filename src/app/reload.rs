@@ -159,12 +159,20 @@ impl State {
             let taken = |listener: &Arc<Listener>| listeners.iter().any(|other| Arc::ptr_eq(other, listener));
             // Several may be configured with port 0: each is kept once, in order.
             if let Some(listener) = self.listeners.iter().find(|l| l.configured == wanted.address && !taken(l)) {
-                let settings = build::listener_settings(wanted, listener.bound, &self.options, &self.tickets)?;
+                let challenges = &self.shared.challenges;
+                let settings =
+                    build::listener_settings(wanted, listener.bound, &self.options, &self.tickets, challenges)?;
                 kept.push((Arc::clone(listener), settings));
                 listeners.push(Arc::clone(listener));
             } else {
                 let sockets = net::bind_tcp(wanted.address, self.workers.len())?;
-                let listener = Arc::new(build::listener(wanted, &sockets[0], &self.options, &self.tickets)?);
+                let listener = Arc::new(build::listener(
+                    wanted,
+                    &sockets[0],
+                    &self.options,
+                    &self.tickets,
+                    &self.shared.challenges,
+                )?);
                 opened.push((Arc::clone(&listener), sockets));
                 listeners.push(listener);
             }

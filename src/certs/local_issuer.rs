@@ -4,6 +4,7 @@
 //! `doorward dev`, for names as they are first asked for. Leaves live in memory alone.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -218,7 +219,7 @@ impl LocalIssuer {
 
 impl OnDemand for LocalIssuer {
     /// Takes less than a millisecond once the CA is there, so it is done on the spot.
-    fn obtain(&self, name: Hostname) -> BoxFuture<'_, Result<(), OnDemandError>> {
+    fn obtain(&self, name: Hostname, _client: IpAddr) -> BoxFuture<'_, Result<(), OnDemandError>> {
         let done = self.obtain_now(&name);
         Box::pin(std::future::ready(done))
     }
@@ -238,6 +239,8 @@ mod tests {
         text.parse().expect("a name")
     }
 
+    const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
     #[tokio::test]
     async fn a_name_is_issued_once_and_only_where_allowed() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -245,17 +248,18 @@ mod tests {
         let local = |name: &str| name == "::1" || name.ends_with(".localhost");
         let issuer = Arc::new(LocalIssuer::new(folder.path().join("ca"), Arc::clone(&table)).on_demand(local, 2));
         for refused in ["example.com", "localhost.example.com", "127.0.0.2"] {
-            assert_eq!(issuer.obtain(name(refused)).await, Err(OnDemandError::NotAllowed), "{refused}");
+            assert_eq!(issuer.obtain(name(refused), CLIENT).await, Err(OnDemandError::NotAllowed), "{refused}");
         }
         assert!(!folder.path().join("ca").exists(), "refusals cost nothing");
-        let both = tokio::join!(issuer.obtain(name("app.localhost")), issuer.obtain(name("app.localhost")));
+        let both =
+            tokio::join!(issuer.obtain(name("app.localhost"), CLIENT), issuer.obtain(name("app.localhost"), CLIENT));
         assert_eq!(both, (Ok(()), Ok(())));
         let first = table.get(&CertificateId::new("local-app.localhost")).expect("served");
-        issuer.obtain(name("app.localhost")).await.expect("there already");
+        issuer.obtain(name("app.localhost"), CLIENT).await.expect("there already");
         let again = table.get(&CertificateId::new("local-app.localhost")).expect("served");
         assert_eq!(first.serial(), again.serial());
-        issuer.obtain(name("::1")).await.expect("an address");
-        assert!(matches!(issuer.obtain(name("third.localhost")).await, Err(OnDemandError::Failed(_))));
+        issuer.obtain(name("::1"), CLIENT).await.expect("an address");
+        assert!(matches!(issuer.obtain(name("third.localhost"), CLIENT).await, Err(OnDemandError::Failed(_))));
     }
 
     #[test]

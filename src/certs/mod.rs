@@ -7,6 +7,7 @@
 mod bundle;
 mod certificate;
 mod chain;
+mod challenge_certificate;
 mod challenges;
 mod disabled;
 mod error;
@@ -30,6 +31,7 @@ pub(crate) mod testing;
 pub use bundle::Bundle;
 pub(crate) use certificate::provider;
 pub use certificate::{Certificate, SignatureScheme, Warning};
+pub use challenge_certificate::{ChallengeCertificate, ChallengeCertificateError};
 pub use challenges::Challenges;
 pub use directory::{Directory, DirectoryHandle};
 pub use disabled::Disabled;

@@ -180,7 +180,9 @@ fn judge(config: &Config, examined: Vec<(PathBuf, Result<Certificate, Certificat
 
 /// Hosts that nothing has a certificate for, as far as it can be seen from here.
 fn uncovered(config: &Config, found: &[Certificate]) -> Option<Problem> {
-    let made = |choice: &CertificateChoice| matches!(choice, CertificateChoice::Auto | CertificateChoice::SelfSigned);
+    let made = |choice: &CertificateChoice| {
+        matches!(choice, CertificateChoice::Auto | CertificateChoice::SelfSigned | CertificateChoice::OnDemand)
+    };
     let patterns_where = |wanted: &dyn Fn(&CertificateChoice) -> bool| -> Vec<&HostPattern> {
         let routes = config.routes.iter().filter(|route| route.https != HttpsPolicy::Off && wanted(&route.certificate));
         routes.flat_map(|route| route.hosts.iter().filter_map(pattern)).collect()

@@ -6,13 +6,14 @@ use std::net::SocketAddr;
 use super::reader::Reading;
 use super::source::Place;
 use super::{
-    Acme, BackendAddress, CertificateChoice, HttpsPolicy, ListenerProtocol, MetricsListener, Route, RouteHost,
-    RouteMode,
+    Acme, BackendAddress, CertificateChoice, Challenge, HttpsPolicy, ListenerProtocol, MetricsListener, Route,
+    RouteHost, RouteMode,
 };
-use super::{listener, modes, route};
+use super::{acme, issuer, listener, modes, route};
 
-/// The port that every public CA dials for HTTP-01 (RFC 8555 §8.3).
-const HTTP_01_PORT: u16 = 80;
+/// The port that every public CA dials for HTTP-01 (RFC 8555 §8.3), and for TLS-ALPN-01 (RFC 8737 §3).
+const PORTS: [(Challenge, ListenerProtocol, u16); 2] =
+    [(Challenge::Http01, ListenerProtocol::Http, 80), (Challenge::TlsAlpn01, ListenerProtocol::Https, 443)];
 /// The most names that a certificate of Let's Encrypt can have.
 const MAX_NAMES: usize = 100;
 
@@ -21,8 +22,38 @@ pub(super) fn is_auto(route: &Route) -> bool {
     route.certificate == CertificateChoice::Auto
 }
 
+/// Whether its certificates come from ACME, now or at a handshake.
+pub(super) fn is_from_acme(route: &Route) -> bool {
+    is_auto(route) || route.certificate == CertificateChoice::OnDemand
+}
+
+/// How names can be proven at these listeners, in the order of attempts: first what is at the port that CAs dial,
+/// then what may be mapped to it. DNS-01 needs no listener.
+pub(super) fn challenges(listeners: &[listener::Placed]) -> Vec<Challenge> {
+    let rank = |challenge: &Challenge| match PORTS.iter().find(|(known, ..)| known == challenge) {
+        Some((_, protocol, port)) => {
+            let ports = ports(listeners, *protocol);
+            if ports.contains(port) { Some(0) } else { (!ports.is_empty()).then_some(1) }
+        }
+        None => Some(2),
+    };
+    let mut possible: Vec<_> = acme::ORDER.into_iter().filter(|challenge| rank(challenge).is_some()).collect();
+    possible.sort_by_key(rank);
+    possible
+}
+
+/// The ports that clients dial for this protocol.
+fn ports(listeners: &[listener::Placed], protocol: ListenerProtocol) -> Vec<u16> {
+    let speaks = |placed: &&listener::Placed| placed.listener.protocol == protocol;
+    listeners
+        .iter()
+        .filter(speaks)
+        .map(|placed| placed.listener.forwarded_port(placed.listener.address.port()))
+        .collect()
+}
+
 /// What can be said of the routes alone.
-pub(super) fn routes(reading: &Reading, routes: &[route::Placed]) {
+pub(super) fn routes(reading: &Reading, routes: &[route::Placed], on_demand: bool) {
     let mut by_host: HashMap<(&RouteHost, &str), Vec<(&Route, &Place)>> = HashMap::new();
     let mut by_name: HashMap<&str, &Place> = HashMap::new();
     for placed in routes {
@@ -47,6 +78,14 @@ pub(super) fn routes(reading: &Reading, routes: &[route::Placed]) {
             None => drop(by_name.insert(&route.name, &placed.name)),
         }
         certificate(reading, placed);
+        if placed.route.certificate == CertificateChoice::OnDemand && !on_demand {
+            let remedy = "add [on_demand] with ask = \"http://…\", which says for what names";
+            reading.fault(
+                &placed.certificate,
+                "certificate = \"on-demand\" needs [on_demand], and there is none",
+                remedy,
+            );
+        }
     }
 }
 
@@ -177,47 +216,81 @@ fn loops(reading: &Reading, listeners: &[listener::Placed], routes: &[route::Pla
     }
 }
 
-/// What HTTP-01 needs, as far as it shows here. All of it is a warning: a firewall may do the rest.
+/// What the challenges and the CAs need, as far as it shows here. All of it is a warning: a firewall may do the
+/// rest, and an account may be there already.
 fn issuing(reading: &Reading, listeners: &[listener::Placed], routes: &[route::Placed], acme: &Acme) {
-    let public = acme.issuer.is_built_in();
-    let answers = |placed: &&listener::Placed| placed.listener.protocol == ListenerProtocol::Http;
-    let ports: Vec<u16> = listeners
-        .iter()
-        .filter(answers)
-        .map(|placed| placed.listener.forwarded_port(placed.listener.address.port()))
-        .collect();
-    let auto = |placed: &&route::Placed| is_auto(&placed.route);
-    if ports.is_empty() || (public && !ports.contains(&HTTP_01_PORT)) {
-        first_of(routes, auto, |placed, more| {
-            reading.warning(
-                &placed.certificate,
-                format!("the CA proves a name by a request to port 80 (HTTP-01), and no listener with protocol http has it{more}"),
-                "add a [[listener]] with address = \":80\" and protocol = \"http\", or public_port = 80 where port 80 is mapped to it",
+    let public: Vec<_> =
+        acme.issuers().filter_map(|issuer| Some((issuer, issuer::known(&issuer.directory)?))).collect();
+    let from_acme = |placed: &&route::Placed| is_from_acme(&placed.route);
+    let works = acme.challenges.iter().any(|challenge| match PORTS.iter().find(|(known, ..)| known == challenge) {
+        Some((_, protocol, port)) => {
+            let ports = ports(listeners, *protocol);
+            !ports.is_empty() && (public.is_empty() || ports.contains(port))
+        }
+        // Whether a DNS solver covers the name shows when it is looked for.
+        None => false,
+    });
+    if !works && !acme.challenges.contains(&Challenge::Dns01) {
+        first_of(routes, from_acme, |placed, more| {
+            let message = format!(
+                "the CA proves a name by a request to port 80 (HTTP-01) or 443 (TLS-ALPN-01), and no listener has them{more}"
             );
+            let remedy = "add a [[listener]] with address = \":80\" and protocol = \"http\" or one with address = \":443\", or public_port where a port is mapped to it";
+            reading.warning(&placed.certificate, message, remedy);
         });
     }
-    if !public {
-        return;
+    for (issuer, _) in public.iter().filter(|(issuer, known)| known.needs_eab && issuer.eab.is_none()) {
+        first_of(routes, from_acme, |placed, _| {
+            let message =
+                format!("{} opens an account only by external account binding, and has no eab here", issuer.name);
+            let remedy =
+                format!("add an [[issuer]] with name = {:?} and eab = {{ key_id, hmac_key }} from the CA", issuer.name);
+            reading.warning(&placed.certificate, message, remedy);
+        });
     }
+    let auto = |placed: &&route::Placed| is_auto(&placed.route);
     for placed in routes.iter().filter(auto) {
+        let Some((first, _)) = public.first() else { continue };
         if placed.route.hosts.len() > MAX_NAMES {
             let message = format!(
                 "{} hosts, and {} issues at most {MAX_NAMES} a certificate",
                 placed.route.hosts.len(),
-                acme.issuer.name
+                first.name
             );
             reading.warning(&placed.certificate, message, "split the route: each route has a certificate of its own");
         }
         for (host, place) in placed.route.hosts.iter().zip(&placed.hosts) {
             let RouteHost::Pattern(pattern) = host else { continue };
-            if is_private(pattern.base().as_str()) {
-                let message = format!("{} issues no certificate for {host}: the name is not public", acme.issuer.name);
+            let others = acme.issuers().count() > public.len();
+            if is_private(pattern.base().as_str()) && !others {
+                let message = format!("{} issues no certificate for {host}: the name is not public", first.name);
                 let remedy = "write certificate = \"self-signed\", or name a CA of your own in [acme]";
                 reading.warning(place, message, remedy);
-            } else if pattern.base().ip().is_some() && acme.issuer.profile.as_deref() != Some("shortlived") {
-                let message = format!("{} issues for an IP address in the profile shortlived only", acme.issuer.name);
-                reading.warning(place, message, "write profile = \"shortlived\" in [acme]");
+            } else if pattern.base().ip().is_some() && !others {
+                addresses(reading, place, &public);
             }
+        }
+    }
+}
+
+/// Whether one of the CAs issues for IP addresses, as it is asked here.
+fn addresses(reading: &Reading, place: &Place, public: &[(&super::Issuer, &issuer::BuiltIn)]) {
+    let issues = |(issuer, known): &&(&super::Issuer, &issuer::BuiltIn)| {
+        known.ip_profile.is_some() && issuer.profile.as_deref() == known.ip_profile
+    };
+    if public.iter().any(|pair| issues(&pair)) {
+        return;
+    }
+    match public.iter().find_map(|(issuer, known)| Some((issuer, known.ip_profile?))) {
+        Some((issuer, profile)) => reading.warning(
+            place,
+            format!("{} issues for an IP address in the profile {profile} only", issuer.name),
+            format!("write profile = {profile:?} in [acme], or in an [[issuer]] with name = {:?}", issuer.name),
+        ),
+        None => {
+            let names: Vec<_> = public.iter().map(|(issuer, _)| issuer.name.as_str()).collect();
+            let message = format!("{} issues for no IP address", names.join(", "));
+            reading.warning(place, message, "write issuer = \"letsencrypt\" and profile = \"shortlived\" in [acme]");
         }
     }
 }

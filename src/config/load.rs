@@ -11,7 +11,7 @@ use toml::de::DeTable;
 use super::reader::{Item, Reading, Section};
 use super::source::{Place, Source};
 use super::{Config, Fault, Faults, Machine};
-use super::{acme, certificates, checks, include, listener, operate, route, storage};
+use super::{acme, certificates, checks, include, issuer, listener, on_demand, operate, route, storage};
 
 /// The most syntax errors of one file that are worth reading: one mistake can cause a series.
 const MAX_SYNTAX_FAULTS: usize = 10;
@@ -68,7 +68,7 @@ fn finish(path: &Path, text: String, machine: Machine) -> Result<Loaded, Faults>
 #[derive(Default)]
 pub(super) struct Gathered {
     pub(super) routes: Vec<route::Placed>,
-    pub(super) issuers: Vec<acme::Placed>,
+    pub(super) issuers: Vec<issuer::Placed>,
     pub(super) files: Vec<PathBuf>,
     pub(super) watched: BTreeSet<PathBuf>,
 }
@@ -80,7 +80,7 @@ impl Gathered {
             self.routes.extend(route::read(section));
         }
         for section in sections(root, "issuer") {
-            self.issuers.extend(acme::read_issuer(section));
+            self.issuers.extend(issuer::read(section));
         }
     }
 
@@ -108,8 +108,11 @@ fn read_main(reading: &Reading, source: &Rc<Source>, file: &Path) -> Option<Conf
     gathered.take(&mut root);
     root.optional("include", |item| include::read(item, &mut gathered));
 
-    acme::check_names(reading, &gathered.issuers);
-    config.acme = root.optional("acme", |item| item.section().map(|section| acme::read(section, &gathered.issuers)));
+    issuer::check_names(reading, &gathered.issuers);
+    let mut challenges_written = false;
+    if let Some(read) = root.optional("acme", |item| item.section().map(|s| acme::read(s, &gathered.issuers))) {
+        (config.acme, challenges_written) = (Some(read.acme), read.challenges_written);
+    }
     root.set("certificates", &mut config.certificates, |item| item.section().map(certificates::read));
     root.set("storage", &mut config.storage, |item| item.section().map(storage::read));
     root.set("timeouts", &mut config.timeouts, |item| item.section().map(operate::read_timeouts));
@@ -118,12 +121,18 @@ fn read_main(reading: &Reading, source: &Rc<Source>, file: &Path) -> Option<Conf
     let metrics = root.optional("metrics", |item| item.section().and_then(operate::read_metrics));
     root.set("log", &mut config.log, |item| item.section().map(operate::read_log));
 
-    if config.acme.is_none() && gathered.routes.iter().any(|placed| checks::is_auto(&placed.route)) {
+    let on_demand_written = root.place_of_name("on_demand").is_some();
+    config.on_demand =
+        root.optional("on_demand", |item| item.section().and_then(|s| on_demand::read(s, config.timeouts.handshake)));
+    if config.acme.is_none() && gathered.routes.iter().any(|placed| checks::is_from_acme(&placed.route)) {
         config.acme = Some(acme::Acme::default());
+    }
+    if let Some(acme) = config.acme.as_mut().filter(|_| !challenges_written) {
+        acme.challenges = checks::challenges(&listeners);
     }
     let missing = root.place_of("listener");
     root.finish();
-    checks::routes(reading, &gathered.routes);
+    checks::routes(reading, &gathered.routes, on_demand_written);
     if listeners_known && listeners.is_empty() {
         checks::no_listener(reading, &missing);
     }

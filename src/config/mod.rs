@@ -10,10 +10,13 @@ mod certificates;
 mod checks;
 mod fault;
 mod include;
+mod issuer;
+mod limits;
 mod listener;
 mod load;
 mod machine;
 mod modes;
+mod on_demand;
 mod operate;
 mod reader;
 mod route;
@@ -27,13 +30,16 @@ mod values;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use acme::{Acme, Eab, Issuer, KeyType};
+pub use acme::{Acme, KeyType};
 pub use backend::{BackendAddress, BackendError};
 pub use certificates::{CertificateId, Certificates};
 pub use fault::{Fault, Faults, Position};
+pub use issuer::{Challenge, Eab, Issuer};
+pub use limits::{CaLimits, Rate};
 pub use listener::{Listener, ListenerProtocol, TlsOptions, TlsVersion};
 pub use load::{Loaded, load, load_on, parse};
 pub use machine::{Found, Machine};
+pub use on_demand::OnDemand;
 pub use operate::{AccessLog, Admin, Limits, Log, LogFormat, MetricsListener, Timeouts};
 pub use route::{CertificateChoice, HttpsPolicy, Route, RouteHost, RouteMode};
 pub use storage::Storage;
@@ -56,6 +62,8 @@ pub struct Config {
     pub storage: Storage,
     /// `[acme]`, where a route has `certificate = "auto"` or the section is written.
     pub acme: Option<Acme>,
+    /// `[on_demand]`.
+    pub on_demand: Option<OnDemand>,
     /// `[[route]]`, of the main file first, then of the includes by path.
     pub routes: Vec<Arc<Route>>,
     /// `[timeouts]`.
@@ -83,6 +91,7 @@ impl Default for Config {
             certificates: Certificates::default(),
             storage: Storage::default(),
             acme: None,
+            on_demand: None,
             routes: Vec::new(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),

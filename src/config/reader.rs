@@ -227,6 +227,11 @@ impl<'a> Item<'a> {
         self.fault("the value is out of range", format!("choose one from {least} to {most}"))
     }
 
+    /// Whether the value is a list.
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self.value.get_ref(), DeValue::Array(_))
+    }
+
     /// Every element of a list, each read by `read`; those that are wrong are reported and left out.
     pub(super) fn list<T>(&self, example: &str, mut read: impl FnMut(&Item<'a>) -> Option<T>) -> Option<Vec<T>> {
         let DeValue::Array(array) = self.value.get_ref() else {

@@ -83,6 +83,8 @@ pub enum CertificateChoice {
     Auto,
     /// `"self-signed"`: one from doorward's own CA.
     SelfSigned,
+    /// `"on-demand"`: one from ACME at a name's first handshake, where `[on_demand]` allows it.
+    OnDemand,
     /// Any other text: the certificate with this id.
     Id(CertificateId),
 }
@@ -260,6 +262,7 @@ fn read_certificate(item: &Item<'_>) -> Option<CertificateChoice> {
         "directory" => CertificateChoice::Directory,
         "auto" => CertificateChoice::Auto,
         "self-signed" => CertificateChoice::SelfSigned,
+        "on-demand" => CertificateChoice::OnDemand,
         id => CertificateChoice::Id(CertificateId::new(id)),
     })
 }

@@ -4,7 +4,10 @@ use std::fmt::{Display, Write};
 use std::time::Duration;
 
 use super::values::show_size;
-use super::{AccessLog, Acme, CertificateChoice, Config, Limits, Listener, Log, Route, RouteMode, Storage, Timeouts};
+use super::{
+    AccessLog, Acme, CaLimits, CertificateChoice, Config, Issuer, Limits, Listener, Log, OnDemand, Route, RouteMode,
+    Storage, Timeouts,
+};
 use super::{acme, listener, operate, route};
 
 impl Config {
@@ -23,6 +26,9 @@ impl Config {
         out.section("storage").text("kind", "file").text("path", path.display());
         if let Some(acme) = &self.acme {
             out.acme(acme);
+        }
+        if let Some(on_demand) = &self.on_demand {
+            out.on_demand(on_demand);
         }
         for route in &self.routes {
             out.route(route);
@@ -66,20 +72,64 @@ impl Toml {
     }
 
     fn acme(&mut self, acme: &Acme) {
-        let issuer = &acme.issuer;
-        self.section("acme").text("issuer", &issuer.name).text("directory", &issuer.directory);
+        self.section("acme");
+        if acme.fallback.is_empty() {
+            self.text("issuer", &acme.issuer.name);
+        } else {
+            self.list("issuer", acme.issuers().map(|issuer| &issuer.name));
+        }
         self.list("contact", &acme.contact);
         self.text("key", word(&acme::KEYS, &acme.key));
+        self.list("challenges", &acme.challenges).value("staging_first", acme.staging_first);
+        for issuer in acme.issuers() {
+            self.issuer(issuer);
+        }
+    }
+
+    fn issuer(&mut self, issuer: &Issuer) {
+        self.line("\n[[issuer]]");
+        self.text("name", &issuer.name).text("directory", &issuer.directory);
         if let Some(trust) = &issuer.trust {
             self.text("trust", trust.display());
         }
         if let Some(profile) = &issuer.profile {
             self.text("profile", profile);
         }
+        if let Some(challenges) = &issuer.challenges {
+            self.list("challenges", challenges);
+        }
+        if let Some(staging) = &issuer.staging {
+            self.text("staging", staging);
+        }
         if let Some(eab) = &issuer.eab {
-            self.line("[acme.eab]");
+            self.line("[issuer.eab]");
             self.text("key_id", &eab.key_id).text("hmac_key", "***");
         }
+        self.line("[issuer.limits]");
+        let CaLimits { orders, per_domain, duplicates, failures, renewals_exempt } = issuer.limits;
+        let rates =
+            [("orders", orders), ("per_domain", per_domain), ("duplicates", duplicates), ("failures", failures)];
+        for (key, rate) in rates {
+            if let Some(rate) = rate {
+                self.text(key, rate);
+            }
+        }
+        self.value("renewals_exempt", renewals_exempt);
+    }
+
+    fn on_demand(&mut self, on_demand: &OnDemand) {
+        self.section("on_demand").text("ask", &on_demand.ask);
+        if let Some(trust) = &on_demand.trust {
+            self.text("trust", trust.display());
+        }
+        self.text("ask_timeout", duration(on_demand.ask_timeout))
+            .text("wait", duration(on_demand.wait))
+            .value("under_way", on_demand.under_way)
+            .value("labels", on_demand.labels)
+            .text("per_client", on_demand.per_client)
+            .text("per_domain", on_demand.per_domain)
+            .text("allowed_for", duration(on_demand.allowed_for))
+            .text("refused_for", duration(on_demand.refused_for));
     }
 
     fn route(&mut self, route: &Route) {
@@ -113,6 +163,7 @@ impl Toml {
                 CertificateChoice::Directory => "directory",
                 CertificateChoice::Auto => "auto",
                 CertificateChoice::SelfSigned => "self-signed",
+                CertificateChoice::OnDemand => "on-demand",
                 CertificateChoice::Id(id) => id.as_str(),
             },
         );

@@ -145,7 +145,7 @@ async fn handshake(
     let result = deadline
         .bound(Box::pin(async {
             let _permit = context.shared.permits.handshakes.acquire().await;
-            secure(context, acceptor, settings, local, stream).await
+            secure(context, acceptor, settings, local, dialled.peer, stream).await
         }))
         .await;
     context.metrics.handshake(match &result {
@@ -172,6 +172,7 @@ async fn secure(
     acceptor: &Acceptor,
     settings: &ListenerSettings,
     local: SocketAddr,
+    peer: SocketAddr,
     mut stream: TcpStream,
 ) -> Result<Secured, AcceptError<TcpStream>> {
     let hello = match Hello::read(&mut stream).await {
@@ -181,8 +182,14 @@ async fn secure(
     let route = context.proxy.raw_route(&settings.entrance, hello.sni.as_ref().map(crate::names::Hostname::as_str));
     match route {
         Some(route) if route.mode() == RouteMode::Passthrough => Ok(Secured::Untouched(stream, hello.bytes, route)),
-        None if matches!(settings.door, Door::Tls(_)) => Err(acceptor.refuse(stream, hello).await),
-        route => Ok(Secured::Terminated(Box::new(acceptor.finish(stream, hello, local).await?), route)),
+        // A CA asks for a name by any name of its choice, and at any listener.
+        None if matches!(settings.door, Door::Tls(_)) && !hello.only_offers(b"acme-tls/1") => {
+            Err(acceptor.refuse(stream, hello).await)
+        }
+        route => Ok(Secured::Terminated(
+            Box::new(acceptor.finish(stream, hello, local, peer.ip().to_canonical()).await?),
+            route,
+        )),
     }
 }
 

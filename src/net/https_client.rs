@@ -14,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -41,7 +42,8 @@ pub struct ClientTimeouts {
 /// A client; cloning is cheap.
 #[derive(Clone)]
 pub struct HttpsClient {
-    tls: TlsConnector,
+    /// None: it speaks plain HTTP instead, and nothing else.
+    tls: Option<TlsConnector>,
     timeouts: ClientTimeouts,
 }
 
@@ -113,7 +115,13 @@ impl HttpsClient {
             .with_root_certificates(store)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { tls: TlsConnector::from(Arc::new(config)), timeouts })
+        Ok(Self { tls: Some(TlsConnector::from(Arc::new(config))), timeouts })
+    }
+
+    /// A client for `http://` addresses alone.
+    #[must_use]
+    pub fn plain(timeouts: ClientTimeouts) -> Self {
+        Self { tls: None, timeouts }
     }
 
     /// Sends `request`, whose URI is absolute, and reads the whole answer, whatever its status.
@@ -121,11 +129,11 @@ impl HttpsClient {
     /// # Errors
     /// [`HttpsClientError`]; an answer longer than 1 MiB is an [`HttpsClientError::Exchange`].
     pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpsClientError> {
-        let (Some("https"), Some(host)) = (request.uri().scheme_str(), request.uri().host()) else {
-            return Err(HttpsClientError::Address(request.uri().clone()));
-        };
+        let (scheme, usual_port) = if self.tls.is_some() { ("https", 443) } else { ("http", 80) };
+        let host = request.uri().host().filter(|_| request.uri().scheme_str() == Some(scheme));
+        let Some(host) = host else { return Err(HttpsClientError::Address(request.uri().clone())) };
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let port = request.uri().port_u16().unwrap_or(443);
+        let port = request.uri().port_u16().unwrap_or(usual_port);
         let authority = request.uri().authority().map_or_else(|| host.clone(), ToString::to_string);
         let after = self.timeouts.request;
         match tokio::time::timeout(after, self.exchange(&host, port, &authority, request)).await {
@@ -164,13 +172,19 @@ impl HttpsClient {
         Ok(Response::from_parts(parts, body))
     }
 
-    async fn connect(&self, host: &str, port: u16) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-        let name = ServerName::try_from(host.to_owned()).map_err(std::io::Error::other)?;
+    async fn connect(&self, host: &str, port: u16) -> std::io::Result<Box<dyn Stream>> {
         let stream = connect_to_any(host, port, self.timeouts.connect).await?;
         stream.set_nodelay(true)?;
-        self.tls.connect(name, stream).await.map_err(in_plain_words)
+        let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
+        let name = ServerName::try_from(host.to_owned()).map_err(std::io::Error::other)?;
+        Ok(Box::new(tls.connect(name, stream).await.map_err(in_plain_words)?))
     }
 }
+
+/// A connection, with TLS or without.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 impl std::fmt::Debug for HttpsClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -10,6 +10,10 @@
 //! wanted/ID.json                      names that an operator had a certificate generated for
 //! disabled/NAME.json                  a name whose HTTPS is switched off
 //! challenges/TOKEN.json               an HTTP-01 answer
+//! attempts/ID.json                    which issuers and challenges failed for it
+//! budget/ISSUER-HASH/orders.json      the orders of late at that CA
+//! budget/ISSUER-HASH/domains/NAME.json  its certificates and failed validations for a registered domain
+//! on-demand/NAME.json                 a name that got its certificate at a handshake
 //! failures/ID.json                    how often an order failed, and when the next may be tried
 //! ```
 
@@ -22,6 +26,12 @@ use crate::config::CertificateId;
 pub const CERTIFICATES: &str = "certificates/";
 /// Prefix of all challenge answers.
 pub const CHALLENGES: &str = "challenges/";
+/// Prefix of what was learnt of issuers and challenges.
+pub const ATTEMPTS: &str = "attempts/";
+/// Prefix of the ledger of what was asked of CAs.
+pub const BUDGET: &str = "budget/";
+/// Prefix of all names that are served on demand.
+pub const ON_DEMAND: &str = "on-demand/";
 /// Prefix of all failure records.
 pub const FAILURES: &str = "failures/";
 /// Prefix of all orders under way.
@@ -109,6 +119,36 @@ pub fn challenge(token: &str) -> Key {
 #[must_use]
 pub fn failure(id: &str) -> Key {
     Key::new(format!("{FAILURES}{}{JSON}", segment(id)))
+}
+
+/// What was learnt of a certificate's issuers and challenges.
+#[must_use]
+pub fn attempts(id: &CertificateId) -> Key {
+    Key::new(format!("{ATTEMPTS}{}{JSON}", segment(id.as_str())))
+}
+
+/// The orders of late at the CA of this `ISSUER-HASH`.
+#[must_use]
+pub fn budget_orders(ca: &str) -> Key {
+    Key::new(format!("{BUDGET}{}/orders{JSON}", segment(ca)))
+}
+
+/// What the CA of this `ISSUER-HASH` issued for a registered domain of late.
+#[must_use]
+pub fn budget_domain(ca: &str, domain: &str) -> Key {
+    Key::new(format!("{BUDGET}{}/domains/{}{JSON}", segment(ca), segment(domain)))
+}
+
+/// A name that is served on demand.
+#[must_use]
+pub fn on_demand(name: &str) -> Key {
+    Key::new(format!("{ON_DEMAND}{}{JSON}", segment(name)))
+}
+
+/// The name under `key`; none where it is any other key.
+#[must_use]
+pub fn on_demand_name(key: &Key) -> Option<String> {
+    unsegment(key.0.strip_prefix(ON_DEMAND)?.strip_suffix(JSON)?)
 }
 
 /// The id of the certificate whose key and chain are under `key`; none where it is any other key.

@@ -2,28 +2,31 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::StartHandshake;
 
+use super::challenge;
 use super::hello::{self, Hello, HelloError};
 use super::server_config;
 use super::stream::Stream;
 use super::tickets::{Bound, Tickets};
-use crate::certs::{Ask, Certificate, Choice, OnDemand, Table, unix_now};
+use crate::certs::{Ask, Certificate, Challenges, Choice, OnDemand, OnDemandError, Table, unix_now};
 use crate::config::{CertificateId, TlsOptions};
 use crate::names::Hostname;
 
 /// Every label that a handshake's outcome can have in the metrics; `timeout` and `passthrough` are for the
 /// caller, who keeps the time and decides whose TLS ends here.
-pub const OUTCOMES: [&str; 10] = [
+pub const OUTCOMES: [&str; 12] = [
     "ok",
     "resumed",
     "passthrough",
+    "challenge",
     "unknown_name",
+    "not_ready",
     "no_certificate",
     "malformed",
     "plain_http",
@@ -39,6 +42,7 @@ pub struct Acceptor {
     default: Option<CertificateId>,
     table: Arc<Table>,
     on_demand: Option<Arc<dyn OnDemand>>,
+    challenges: Option<Arc<Challenges>>,
 }
 
 /// A finished handshake.
@@ -86,6 +90,12 @@ pub enum AcceptError<IO> {
     /// Not TLS, or no sound ClientHello.
     #[error("no sound ClientHello: {0}")]
     Malformed(String),
+    /// A CA's question (RFC 8737): it was answered, and that was all.
+    #[error("a CA asked for proof of {0}, and got it")]
+    Challenge(Hostname),
+    /// The certificate for the name could not be had in time, or not at all for now.
+    #[error("no certificate for {0} yet: {1}")]
+    NotReady(Hostname, String),
     /// No certificate for the name, and no default.
     #[error("no certificate for {0}")]
     UnknownName(Hostname),
@@ -114,22 +124,28 @@ impl Acceptor {
     ) -> Result<Self, rustls::Error> {
         let bound = || tickets.bound_to(options, default_certificate.as_ref());
         let base = server_config::base(options, Arc::new(bound()))?;
-        Ok(Self { base, tickets: bound(), default: default_certificate, table, on_demand })
+        Ok(Self { base, tickets: bound(), default: default_certificate, table, on_demand, challenges: None })
     }
 
-    /// Reads the ClientHello and finishes the handshake. `local` is the address that the client dialled.
-    /// Reads a bounded number of bytes; the caller bounds the time.
+    /// As this one, but with CAs' questions (RFC 8737) answered from `challenges`.
+    #[must_use]
+    pub fn answering(self, challenges: Arc<Challenges>) -> Self {
+        Self { challenges: Some(challenges), ..self }
+    }
+
+    /// Reads the ClientHello and finishes the handshake. `local` is the address that the client dialled, `peer`
+    /// its own. Reads a bounded number of bytes; the caller bounds the time.
     ///
     /// # Errors
     /// [`AcceptError`].
-    pub async fn accept<IO>(&self, mut io: IO, local: SocketAddr) -> Result<Accepted<IO>, AcceptError<IO>>
+    pub async fn accept<IO>(&self, mut io: IO, local: SocketAddr, peer: IpAddr) -> Result<Accepted<IO>, AcceptError<IO>>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
         // On the heap: it takes 7 KiB, which a connection would hold for all of its life.
         Box::pin(async move {
             match Hello::read(&mut io).await {
-                Ok(hello) => self.finish(io, hello, local).await,
+                Ok(hello) => self.finish(io, hello, local, peer).await,
                 Err(error) => Err(AcceptError::from_hello(error, io)),
             }
         })
@@ -140,17 +156,32 @@ impl Acceptor {
     ///
     /// # Errors
     /// [`AcceptError`], but never `PlainHttp`.
-    pub async fn finish<IO>(&self, mut io: IO, hello: Hello, local: SocketAddr) -> Result<Accepted<IO>, AcceptError<IO>>
+    pub async fn finish<IO>(
+        &self,
+        mut io: IO,
+        hello: Hello,
+        local: SocketAddr,
+        peer: IpAddr,
+    ) -> Result<Accepted<IO>, AcceptError<IO>>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        let certificate = match self.choose(&hello, local).await {
+        if hello.only_offers(challenge::ACME_TLS) {
+            return challenge::answer(self.challenges.as_deref(), &self.base, io, hello).await;
+        }
+        let (choice, refusal) = self.choose(&hello, local, peer).await;
+        let certificate = match choice {
             Choice::Named(certificate) | Choice::Default(certificate) => certificate,
             none @ (Choice::UnknownName | Choice::Nothing) => {
                 let Some(name) = hello.sni.filter(|_| matches!(none, Choice::UnknownName)) else {
                     hello::send_alert(&mut io, hello::HANDSHAKE_FAILURE).await;
                     return Err(AcceptError::NoCertificate);
                 };
+                // A name that may be served soon is not unknown: who comes again may find it.
+                if let Some(OnDemandError::Failed(why)) = refusal {
+                    hello::send_alert(&mut io, hello::INTERNAL_ERROR).await;
+                    return Err(AcceptError::NotReady(name, why));
+                }
                 hello::send_alert(&mut io, hello::UNRECOGNIZED_NAME).await;
                 return Err(AcceptError::UnknownName(name));
             }
@@ -175,8 +206,9 @@ impl Acceptor {
         hello.sni.map_or(AcceptError::NoCertificate, AcceptError::UnknownName)
     }
 
-    /// Asks the table; where it has nothing for the name, has one made and asks again.
-    async fn choose(&self, hello: &Hello, local: SocketAddr) -> Choice {
+    /// Asks the table; where it has nothing for the name, has one made and asks again. With it comes why none
+    /// was made.
+    async fn choose(&self, hello: &Hello, local: SocketAddr, peer: IpAddr) -> (Choice, Option<OnDemandError>) {
         let ask = Ask {
             sni: hello.sni.as_ref().map(Hostname::as_str),
             local: local.ip(),
@@ -187,18 +219,18 @@ impl Acceptor {
         let choice = self.table.choose(&ask);
         // Nothing is made for a name whose HTTPS is switched off.
         if ask.sni.is_some_and(|name| self.table.disabled().contains(name)) {
-            return choice;
+            return (choice, None);
         }
         let (Choice::UnknownName | Choice::Default(_), Some(name), Some(on_demand)) =
             (&choice, &hello.sni, &self.on_demand)
         else {
-            return choice;
+            return (choice, None);
         };
-        match on_demand.obtain(name.clone()).await {
-            Ok(()) => self.table.choose(&Ask { now: unix_now(), ..ask }),
+        match on_demand.obtain(name.clone(), peer).await {
+            Ok(()) => (self.table.choose(&Ask { now: unix_now(), ..ask }), None),
             Err(error) => {
-                tracing::debug!(%name, %error, "no certificate on demand");
-                choice
+                tracing::debug!(%name, %peer, %error, "no certificate on demand");
+                (choice, Some(error))
             }
         }
     }
@@ -229,7 +261,9 @@ impl<IO> AcceptError<IO> {
         match self {
             Self::PlainHttp(_) => "plain_http",
             Self::Malformed(_) => "malformed",
+            Self::Challenge(_) => "challenge",
             Self::UnknownName(_) => "unknown_name",
+            Self::NotReady(..) => "not_ready",
             Self::NoCertificate => "no_certificate",
             Self::Closed => "closed",
             Self::Tls(_) => "tls_error",
@@ -265,7 +299,7 @@ fn cipher_name(suite: rustls::CipherSuite) -> &'static str {
     }
 }
 
-fn failure<IO>(error: io::Error) -> AcceptError<IO> {
+pub(super) fn failure<IO>(error: io::Error) -> AcceptError<IO> {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(tls) => AcceptError::Tls(tls.to_string()),
         None => AcceptError::Closed,

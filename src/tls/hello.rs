@@ -23,6 +23,10 @@ pub(super) const ILLEGAL_PARAMETER: u8 = 47;
 pub(super) const HANDSHAKE_FAILURE: u8 = 40;
 /// The alert `decode_error` (RFC 8446 §6).
 pub(super) const DECODE_ERROR: u8 = 50;
+/// The alert `internal_error` (RFC 8446 §6.2): the fault is not the client's, who may come again.
+pub(super) const INTERNAL_ERROR: u8 = 80;
+/// The alert `no_application_protocol` (RFC 7301 §3.2).
+pub(super) const NO_APPLICATION_PROTOCOL: u8 = 120;
 /// The alert `unrecognized_name` (RFC 6066 §3).
 pub(super) const UNRECOGNIZED_NAME: u8 = 112;
 

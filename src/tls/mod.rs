@@ -4,6 +4,7 @@
 //! ([`Hello`]), has the table choose the certificate, and finishes the handshake.
 
 mod accept;
+mod challenge;
 mod hello;
 mod server_config;
 mod stream;

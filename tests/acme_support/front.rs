@@ -115,6 +115,13 @@ impl Front {
     }
 }
 
+impl Front {
+    /// How many requests to `path` named `name` in their payload.
+    pub fn seen_for(&self, path: &str, name: &str) -> usize {
+        self.seen(path).iter().filter(|seen| seen.payload.to_string().contains(name)).count()
+    }
+}
+
 impl Shared {
     async fn serve(
         &self,

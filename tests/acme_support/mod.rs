@@ -1,5 +1,7 @@
 //! What the ACME tests stand on: real pebble, a front that can misbehave, and a node to test.
 
+#![allow(dead_code)] // Each test binary uses a part of it.
+
 pub mod front;
 pub mod net;
 pub mod node;

@@ -3,9 +3,12 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 use doorward::certs::Challenges;
+use doorward::config::TlsOptions;
+use doorward::tls::{Acceptor, Tickets};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 
@@ -50,16 +53,19 @@ fn dns_answer(query: &[u8]) -> Option<Vec<u8>> {
 
 /// What answers on "port 80": the challenges of the node that runs now, if one does.
 #[derive(Clone, Default)]
-pub struct Responder(Arc<ArcSwapOption<Challenges>>);
+pub struct Responder(Arc<ArcSwapOption<Challenges>>, Arc<AtomicBool>);
 
 impl Responder {
     /// Starts it and returns its port.
     pub async fn start(&self) -> u16 {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("binds");
         let port = listener.local_addr().expect("an address").port();
-        let current = Arc::clone(&self.0);
+        let (current, closed) = (Arc::clone(&self.0), Arc::clone(&self.1));
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
+                if closed.load(Ordering::Relaxed) {
+                    continue;
+                }
                 let current = current.load_full();
                 tokio::spawn(async move {
                     let mut request = vec![0; 4096];
@@ -75,6 +81,32 @@ impl Responder {
             }
         });
         port
+    }
+
+    /// Starts "port 443" and returns its port: doorward's own acceptor, with nothing to serve but the challenges.
+    pub async fn start_tls(&self) -> u16 {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("binds");
+        let address = listener.local_addr().expect("an address");
+        let current = Arc::clone(&self.0);
+        let tickets = Tickets::new().expect("tickets");
+        tokio::spawn(async move {
+            while let Ok((stream, peer)) = listener.accept().await {
+                let Some(challenges) = current.load_full() else { continue };
+                let acceptor = Acceptor::new(&TlsOptions::default(), None, Arc::default(), None, &tickets);
+                let acceptor = acceptor.expect("an acceptor").answering(challenges);
+                tokio::spawn(async move { acceptor.accept(stream, address, peer.ip()).await.err() });
+            }
+        });
+        address.port()
+    }
+
+    /// Whether "port 80" hangs up on everybody.
+    pub fn close_http(&self, closed: bool) {
+        self.1.store(closed, Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> Option<Arc<Challenges>> {
+        self.0.load_full()
     }
 
     pub fn set(&self, challenges: Option<Arc<Challenges>>) {

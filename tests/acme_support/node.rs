@@ -16,7 +16,7 @@ use super::until;
 
 pub struct Node {
     pub table: Arc<Table>,
-    pub manager: Manager,
+    pub manager: Arc<Manager>,
     pub registry: prometheus::Registry,
     pub hand: ClockHand,
     _drain: Drain,
@@ -41,7 +41,7 @@ pub fn names(list: &[&str]) -> Vec<HostPattern> {
 
 pub fn wanted(list: &[&str]) -> Wanted {
     let names = names(list);
-    Wanted { id: certificate_id(&names), names, self_signed_meanwhile: false, asked: None }
+    Wanted { id: certificate_id(&names), names, self_signed_meanwhile: false, on_demand: false, asked: None }
 }
 
 impl Node {
@@ -69,7 +69,7 @@ impl Node {
             pace: Pace { first: Duration::from_millis(200), longest: Duration::from_secs(2) },
         };
         let registry = prometheus::Registry::new();
-        let manager = Manager::new(services, &registry, watch).expect("a manager");
+        let manager = Arc::new(Manager::new(services, &registry, watch).expect("a manager"));
         Self { table, manager, registry, hand, _drain: drain, _followers: followers, _local: local }
     }
 

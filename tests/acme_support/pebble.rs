@@ -45,14 +45,14 @@ impl Pebble {
         std::fs::write(folder.path().join("api.crt"), made.cert.pem()).expect("writes");
         std::fs::write(folder.path().join("api.key"), made.signing_key.serialize_pem()).expect("writes");
         let responder = Responder::default();
-        let (port, http) = (free_port(), responder.start().await);
+        let (port, http, tls) = (free_port(), responder.start().await, responder.start_tls().await);
         let mut pebble = json!({
             "listenAddress": format!("127.0.0.1:{port}"),
             "managementListenAddress": format!("127.0.0.1:{}", free_port()),
             "certificate": folder.path().join("api.crt"),
             "privateKey": folder.path().join("api.key"),
             "httpPort": http,
-            "tlsPort": free_port(),
+            "tlsPort": tls,
             "ocspResponderURL": "",
             "externalAccountBindingRequired": options.eab,
             "externalAccountMACKeys": { EAB.0: EAB.1 },
@@ -118,15 +118,12 @@ impl Drop for Pebble {
 
 /// `[acme]` for a CA with this directory URL.
 pub fn acme(directory: &str, trust: PathBuf) -> config::Acme {
+    let mut issuer = config::Issuer::new("pebble", directory);
+    issuer.trust = Some(trust);
     config::Acme {
-        issuer: config::Issuer {
-            name: "pebble".to_owned(),
-            directory: directory.to_owned(),
-            trust: Some(trust),
-            profile: None,
-            eab: None,
-        },
+        issuer,
         contact: vec!["ops@example.com".to_owned()],
-        key: config::KeyType::P256,
+        challenges: vec![config::Challenge::Http01],
+        ..config::Acme::default()
     }
 }

@@ -48,6 +48,7 @@ impl Desk {
                 let certificate = match &route.certificate {
                     CertificateChoice::Directory => "whatever is there for the name".to_owned(),
                     CertificateChoice::Auto => "\"auto\": one from ACME, or whatever covers its names".to_owned(),
+                    CertificateChoice::OnDemand => "\"on-demand\": one from ACME at its first handshake".to_owned(),
                     CertificateChoice::SelfSigned => "\"self-signed\": one from doorward's own CA".to_owned(),
                     CertificateChoice::Id(id) => format!("{:?}: just that one", id.as_str()),
                 };

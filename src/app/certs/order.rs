@@ -76,7 +76,7 @@ impl Desk {
             None => Some(&acme.issuer),
         };
         let Some(issuer) = issuer else {
-            let known = acme::issuers(acme).map(|issuer| issuer.name.as_str()).collect::<Vec<_>>().join(", ");
+            let known = acme.issuers().map(|issuer| issuer.name.as_str()).collect::<Vec<_>>().join(", ");
             let name = generate.issuer.as_deref().unwrap_or_default();
             faults.push(format!("the config's [acme] has no issuer {name:?}; it has: {known}"));
             return faults;

@@ -1,6 +1,7 @@
 //! `doorward certs …`: what operators do with certificates, of a running doorward or of its storage alone.
 
 mod ask;
+mod budget;
 mod explain;
 pub(super) mod export;
 mod generate;
@@ -39,6 +40,7 @@ pub(super) enum CertsVerb {
     Disable(SwitchArgs),
     Enable(EnableArgs),
     Export(export::ExportArgs),
+    Budget(budget::BudgetArgs),
 }
 
 /// Bring the version before back; what it takes the place of is kept as the version before.
@@ -134,6 +136,7 @@ pub(super) fn run(verb: &CertsVerb) -> u8 {
         CertsVerb::Replace(args) => import::replace(args),
         CertsVerb::Renew(args) => generate::renew(args),
         CertsVerb::Export(args) => export::run(args),
+        CertsVerb::Budget(args) => budget::run(args),
         CertsVerb::Rollback(args) => {
             do_it(&args.common, Offline::Yes, Request::Rollback { id: args.id.clone(), force: args.force })
         }

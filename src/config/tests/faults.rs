@@ -227,7 +227,7 @@ fn the_rest_of_the_sections() {
         ),
         (
             "[acme]\nissuer = \"zz\"",
-            "7:10 acme.issuer: no issuer is called \"zz\"; add an [[issuer]] with this name, or choose one of: letsencrypt, letsencrypt-staging",
+            "7:10 acme.issuer: no issuer is called \"zz\"; add an [[issuer]] with this name, or choose one of: letsencrypt, letsencrypt-staging, zerossl, google, google-staging, actalis, sslcom, sslcom-rsa",
         ),
         (
             "[acme]\ndirectory = \"http://localhost/dir\"",
@@ -251,7 +251,7 @@ fn the_rest_of_the_sections() {
         ),
         (
             "[[issuer]]\nname = \"letsencrypt\"\ndirectory = \"https://a.b/d\"",
-            "7:8 issuer[0].name: \"letsencrypt\" is the name of a built-in issuer; choose another name",
+            "8:13 issuer[0].directory: \"letsencrypt\" is the name of a built-in issuer with another directory; remove directory, or choose another name",
         ),
         (
             "[[issuer]]\nname = \"../x\"\ndirectory = \"https://a.b/d\"",

@@ -49,6 +49,8 @@ path = "/srv/doorward"
 issuer = "internal"
 contact = ["mailto:ops@example.com"]
 key = "rsa2048"
+challenges = ["tls-alpn-01", "http-01"]
+staging_first = true
 directory = "https://ca.example.com/dir"
 trust = "/etc/ca.pem"
 profile = "short"
@@ -59,9 +61,29 @@ name = "internal"
 directory = "https://ca.example.com/dir"
 trust = "ca.pem"
 profile = "long"
+challenges = ["dns-01"]
+staging = "https://test-ca.example.com/dir"
 [issuer.eab]
 key_id = "other"
 hmac_key = "file:eab.key"
+[issuer.limits]
+orders = "10 in 1h"
+per_domain = "11 in 7days"
+duplicates = "12 in 2days"
+failures = "13 in 1m"
+renewals_exempt = true
+
+[on_demand]
+ask = "http://127.0.0.1:3000/allowed"
+trust = "/etc/ca.pem"
+ask_timeout = "1s"
+wait = "900ms"
+under_way = 5
+labels = 1
+per_client = "3 in 10m"
+per_domain = "4 in 1day"
+allowed_for = "1m"
+refused_for = "2m"
 
 [[route]]
 name = "shop"

@@ -29,7 +29,7 @@ async fn one_byte_segments_and_split_records_are_read() {
         // And the handshake goes on from there.
         let (mut near, far) = tokio::io::duplex(64 * 1024);
         near.write_all(&bytes).await.expect("a write");
-        let server = acceptor.accept(far, local([127, 0, 0, 1]));
+        let server = acceptor.accept(far, local([127, 0, 0, 1]), PEER);
         let answer = tokio::select! {
             _ = server => panic!("the client has not finished"),
             answer = near.read_u8() => answer,
@@ -50,7 +50,7 @@ fn first_flight(config: &ClientConfig, name: &str) -> Vec<u8> {
 async fn says(acceptor: &Acceptor, bytes: &[u8]) -> (AcceptError<DuplexStream>, Vec<u8>) {
     let (mut near, far) = tokio::io::duplex(256 * 1024);
     near.write_all(bytes).await.expect("a write");
-    let error = acceptor.accept(far, local([127, 0, 0, 1])).await.expect_err("no handshake");
+    let error = acceptor.accept(far, local([127, 0, 0, 1]), PEER).await.expect_err("no handshake");
     if let AcceptError::PlainHttp(mut io) = error {
         io.write_all(b"400").await.expect("a write");
         io.shutdown().await.expect("a shutdown");
@@ -102,10 +102,10 @@ async fn plain_http_is_handed_back_and_garbage_gets_an_alert() {
     }
     let (near, far) = tokio::io::duplex(1024);
     drop(near);
-    let gone = acceptor.accept(far, local([127, 0, 0, 1])).await.expect_err("nobody there");
+    let gone = acceptor.accept(far, local([127, 0, 0, 1]), PEER).await.expect_err("nobody there");
     assert_eq!(gone.outcome(), "closed");
     let (mut near, far) = tokio::io::duplex(64 * 1024);
     near.write_all(&hello).await.expect("a write");
-    let (gone, ()) = tokio::join!(acceptor.accept(far, local([127, 0, 0, 1])), async { drop(near) });
+    let (gone, ()) = tokio::join!(acceptor.accept(far, local([127, 0, 0, 1]), PEER), async { drop(near) });
     assert_eq!(gone.expect_err("nobody there").outcome(), "closed");
 }

@@ -1,6 +1,6 @@
 //! Handshakes of rustls clients with an [`Acceptor`], over a pipe.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -19,6 +19,9 @@ use crate::certs::testing::{Order, TestCa};
 use crate::certs::{BoxFuture, OnDemand, OnDemandError, Table, provider};
 use crate::config::{CertificateId, TlsOptions, TlsVersion};
 use crate::names::Hostname;
+
+/// Who asks.
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 type Served = Result<Accepted<DuplexStream>, AcceptError<DuplexStream>>;
 type Connected = std::io::Result<client::TlsStream<DuplexStream>>;
@@ -84,7 +87,7 @@ async fn connect_at(
     let (near, far) = tokio::io::duplex(64 * 1024);
     let name = ServerName::try_from(name.to_owned()).expect("a name");
     let connector = TlsConnector::from(Arc::clone(config));
-    let (mut served, mut connected) = tokio::join!(acceptor.accept(far, at), connector.connect(name, near));
+    let (mut served, mut connected) = tokio::join!(acceptor.accept(far, at, PEER), connector.connect(name, near));
     if let (Ok(served), Ok(connected)) = (&mut served, &mut connected) {
         served.stream.write_all(b"x").await.expect("a write");
         served.stream.flush().await.expect("a flush");
@@ -215,7 +218,7 @@ struct Demand {
 }
 
 impl OnDemand for Demand {
-    fn obtain(&self, name: Hostname) -> BoxFuture<'_, Result<(), OnDemandError>> {
+    fn obtain(&self, name: Hostname, _client: IpAddr) -> BoxFuture<'_, Result<(), OnDemandError>> {
         Box::pin(async move {
             self.asked.fetch_add(1, Ordering::Relaxed);
             tokio::task::yield_now().await;
@@ -258,4 +261,101 @@ async fn a_missing_certificate_is_made_on_demand_where_that_is_allowed() {
     let (served, _) = connect(&acceptor, &config, "no.example").await;
     assert_eq!(demand.asked.load(Ordering::Relaxed), 2);
     assert_eq!(served.expect_err("the client does not want the default").outcome(), "tls_error");
+}
+
+/// Cannot get any certificate for now.
+struct Busy;
+
+impl OnDemand for Busy {
+    fn obtain(&self, _name: Hostname, client: IpAddr) -> BoxFuture<'_, Result<(), OnDemandError>> {
+        assert_eq!(client, PEER);
+        Box::pin(async { Err(OnDemandError::Failed("the CA is down".to_owned())) })
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_ready_is_no_unknown_name() {
+    let world = World::new();
+    let acceptor =
+        Acceptor::new(&TlsOptions::default(), None, Arc::clone(&world.table), Some(Arc::new(Busy)), &world.tickets)
+            .expect("an acceptor");
+    let config = Arc::new(world.client(&[&TLS13]));
+    let (served, connected) = connect(&acceptor, &config, "later.example").await;
+    assert_eq!(served.expect_err("no handshake").outcome(), "not_ready");
+    let error = connected.expect_err("an alert").to_string();
+    assert!(error.contains("InternalError"), "{error}");
+}
+
+#[tokio::test]
+async fn a_cas_question_is_answered_and_nothing_else_is_served_there() {
+    let world = World::new();
+    let challenges = Arc::new(crate::certs::Challenges::new());
+    let storage = crate::storage::MemoryStorage::new();
+    let now = std::time::SystemTime::now();
+    let name: Hostname = "a.example".parse().expect("a name");
+    challenges.publish_certificate(&storage, &name, "t", "t.x", now).await.expect("publishes");
+    let acceptor = world.acceptor(&TlsOptions::default(), None).answering(challenges);
+    let asking = |protocols: &[&[u8]]| {
+        let mut config = world.client(&[&TLS13]);
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        config.dangerous().set_certificate_verifier(Arc::new(Anything));
+        Arc::new(config)
+    };
+    let (served, connected) = connect(&acceptor, &asking(&[b"acme-tls/1"]), "a.example").await;
+    assert_eq!(served.expect_err("no connection").outcome(), "challenge");
+    let mut connected = connected.expect("a handshake");
+    let (_, session) = connected.get_ref();
+    assert_eq!(session.alpn_protocol(), Some(&b"acme-tls/1"[..]));
+    let seen = session.peer_certificates().expect("certificates")[0].to_vec();
+    assert!(seen.windows(10).any(|bytes| bytes == [6, 8, 43, 6, 1, 5, 5, 7, 1, 31]), "acmeIdentifier");
+    let mut rest = Vec::new();
+    connected.read_to_end(&mut rest).await.expect("a close_notify");
+    assert_eq!(rest, b"");
+    // Nobody has asked for this one, whose certificate is there all the same.
+    let (served, _) = connect(&acceptor, &asking(&[b"acme-tls/1"]), "b.example").await;
+    assert_eq!(served.expect_err("no handshake").outcome(), "tls_error");
+    // Who speaks anything else besides gets the app.
+    let (served, _) = connect(&acceptor, &asking(&[b"acme-tls/1", b"http/1.1"]), "a.example").await;
+    assert_eq!(id(&served.expect("a handshake").info), "a");
+}
+
+/// Takes any certificate, as a CA does that asks a question.
+#[derive(Debug)]
+struct Anything;
+
+impl rustls::client::danger::ServerCertVerifier for Anything {
+    fn verify_server_cert(
+        &self,
+        _: &rustls::pki_types::CertificateDer<'_>,
+        _: &[rustls::pki_types::CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: rustls::pki_types::UnixTime,
+    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+        Ok(rustls::client::danger::ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &rustls::pki_types::CertificateDer<'_>,
+        _: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        // No parser of rustls takes the certificate: its extension is critical and unknown to it.
+        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &rustls::pki_types::CertificateDer<'_>,
+        _: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        // No parser of rustls takes the certificate: its extension is critical and unknown to it.
+        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
 }
