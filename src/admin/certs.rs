@@ -264,6 +264,9 @@ pub struct Explanation {
     pub next_attempt: Option<u64>,
     /// The challenge path, asked at each address.
     pub probes: Vec<Probe>,
+    /// What the CAs' limits leave for it, a line each.
+    #[serde(default)]
+    pub budget: Vec<String>,
     /// What is to be kept in mind, a line each.
     pub advice: Vec<String>,
 }

@@ -128,3 +128,17 @@ fn one_wildcard_serves_every_app_with_no_order_for_each() {
         );
     }
 }
+
+#[test]
+fn a_budget_that_is_used_up_is_said_before_the_ca_is_asked() {
+    let plan = Pebble::plan(free("127.0.0.2"), DAYS_90);
+    let setup = with_acme(Setup::new().http_at(plan.http()), &plan.directory());
+    let setup = setup.section("[issuer.limits]\norders = \"1 in 7d\"");
+    let _pebble = plan.start();
+    let door = setup.start();
+    ok(&door.verb(&["certs", "generate", "a.example.test"]));
+    let error = refused(&door.verb(&["certs", "generate", "b.example.test"]));
+    assert!(error.contains("no room") && error.contains("orders: 1 of 1"), "{error}");
+    let explained = ok(&door.verb(&["certs", "explain", "a.example.test", "--json"]));
+    assert!(explained.contains("pebble: orders: 1 of 1"), "{explained}");
+}

@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use super::{Desk, probe};
+use super::{Desk, probe, room};
 use crate::acme;
 use crate::admin::certs::{Explanation, Refused};
 use crate::certs::{Certificate, Choice, Warning, unix_now};
 use crate::config::{CertificateChoice, CertificateId, HttpsPolicy, Route, RouteHost};
-use crate::names::{HostMap, Hostname};
+use crate::names::{HostMap, HostPattern, Hostname};
 
 /// How long the system's resolver may take.
 const RESOLVE: Duration = Duration::from_secs(10);
@@ -24,6 +24,8 @@ impl Desk {
             self.explain_orders(&mut out, &id).await?;
         }
         self.probe(&mut out, &name, port).await;
+        let room = self.room(&[HostPattern::Exact(name)]).await?;
+        out.budget = room.iter().map(|(issuer, limit)| room::line(issuer, limit)).collect();
         Ok(out)
     }
 

@@ -9,6 +9,7 @@ mod explain;
 mod order;
 mod probe;
 mod public;
+mod room;
 mod rows;
 mod usage;
 

@@ -1,7 +1,7 @@
 //! Commands that ask a CA for something: generate, renew, revoke.
 
 use super::public::is_public;
-use super::{Desk, done, failed, now, pattern};
+use super::{Desk, done, failed, now, pattern, room};
 use crate::acme::{self, Reason, State};
 use crate::admin::certs::{Done, Generate, Refused};
 use crate::certs::Wish;
@@ -26,7 +26,8 @@ impl Desk {
                 names.push(name);
             }
         }
-        let faults = self.faults(&generate, &names);
+        let mut faults = self.faults(&generate, &names);
+        faults.extend(self.no_room(&generate, &names).await?);
         if !faults.is_empty() {
             return Err(Refused::No(format!("nothing was ordered:\n  {}", faults.join("\n  "))));
         }
@@ -112,6 +113,18 @@ impl Desk {
             }
         }
         faults
+    }
+
+    /// The limits of the CA that leave nothing for new names. Where others may be asked instead, that is no fault.
+    async fn no_room(&self, generate: &Generate, names: &[HostPattern]) -> Result<Vec<String>, Refused> {
+        let Some(acme) = &self.config.acme else { return Ok(Vec::new()) };
+        if generate.issuer.is_none() && !acme.fallback.is_empty() {
+            return Ok(Vec::new());
+        }
+        let issuer = generate.issuer.as_ref().unwrap_or(&acme.issuer.name);
+        let full =
+            self.room(names).await?.into_iter().filter(|(of, limit)| of == issuer && limit.left_for_new == Some(0));
+        Ok(full.map(|(of, limit)| format!("no room by the CA's limits: {}", room::line(&of, &limit))).collect())
     }
 
     /// Has a certificate renewed now.
