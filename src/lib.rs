@@ -11,6 +11,7 @@ pub mod certs;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod dns;
 pub mod drain;
 pub mod http1;
 pub mod listen;

@@ -20,6 +20,9 @@ missing=()
 while read -r program package; do
     [ -z "$program" ] || command -v "$program" >/dev/null || missing+=("$package")
 done <<<"$needs"
+# Debian keeps it where users do not look.
+command -v named >/dev/null || [ -x /usr/sbin/named ] || missing+=(bind9)
+python3 -c "import ensurepip, venv" 2>/dev/null || missing+=(python3 python3-venv)
 [ -e /usr/include/stdio.h ] || missing+=(libc6-dev)
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 
@@ -45,6 +48,12 @@ fi
 if ! command -v cargo >/dev/null; then
     echo "cargo is not installed; get Rust from https://rustup.rs" >&2
     exit 2
+fi
+
+# Route 53 and STS to test against, and botocore to compare signatures with.
+if [ ! -x target/moto/bin/moto_server ]; then
+    python3 -m venv target/moto
+    target/moto/bin/pip install --quiet --disable-pip-version-check "moto[server]>=5.2,<6" </dev/null
 fi
 
 exec cargo test --locked --no-fail-fast "$@" </dev/null

@@ -157,3 +157,13 @@ fn external_account_key(eab: &config::Eab) -> Result<ExternalAccountKey, AcmeErr
 fn contact_urls(contact: &[String]) -> Vec<String> {
     contact.iter().map(|address| format!("mailto:{address}")).collect()
 }
+
+/// The URL of the account with the CA of `acme` (RFC 8657 §3, `accounturi`), where one was made.
+///
+/// # Errors
+/// [`AcmeError`].
+pub async fn account_uri(acme: &config::Acme, storage: &dyn Storage) -> Result<Option<String>, AcmeError> {
+    let Some(stored) = load(storage, &key(acme)).await? else { return Ok(None) };
+    let credentials = serde_json::to_value(&stored.credentials).unwrap_or_default();
+    Ok(credentials["id"].as_str().map(str::to_owned))
+}

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use instant_acme::ChallengeType;
 
 use crate::certs::CertificateError;
+use crate::dns::DnsError;
 use crate::net::HttpsClientError;
 use crate::storage::StorageError;
 
@@ -14,6 +15,9 @@ pub enum AcmeError {
     /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// A DNS record could not be written, or is not seen.
+    #[error(transparent)]
+    Dns(#[from] DnsError),
     /// The CA cannot be reached.
     #[error("the CA cannot be reached: {0}")]
     Unreachable(HttpsClientError),

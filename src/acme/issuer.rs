@@ -229,7 +229,7 @@ impl Issuer<'_> {
                 continue;
             }
             let offered: Vec<_> = authorization.challenges.iter().map(|challenge| challenge.r#type.clone()).collect();
-            let (pattern, solver) = self.choose(&name, &offered)?;
+            let (pattern, solver) = self.choose(&name, &offered).await?;
             let challenge = authorization
                 .challenge(solver.challenge_type())
                 .ok_or_else(|| AcmeError::no_challenge(&name, &offered))?;
@@ -270,10 +270,10 @@ impl Issuer<'_> {
     }
 
     /// The name as a pattern, and who proves it.
-    fn choose(&self, name: &str, offered: &[ChallengeType]) -> Result<(HostPattern, &dyn Solver), AcmeError> {
+    async fn choose(&self, name: &str, offered: &[ChallengeType]) -> Result<(HostPattern, &dyn Solver), AcmeError> {
         let pattern =
             HostPattern::parse(name).map_err(|e| AcmeError::Protocol(format!("the CA's name {name}: {e}")))?;
-        let solver = solver::choose(&self.solvers, &pattern, offered, self.failed.of(name));
+        let solver = solver::choose(&self.solvers, &pattern, offered, self.failed.of(name)).await;
         let solver = solver.ok_or_else(|| AcmeError::no_challenge(name, offered))?;
         Ok((pattern, &**solver))
     }

@@ -17,9 +17,10 @@ use super::plan::Step;
 use super::tended::Tended;
 use super::tending::{Shared, tend};
 use super::wanted::{Wanted, by_id, wildcards};
-use super::{Clock, Http01, Pace, Solver, State, Status, TlsAlpn01};
+use super::{Clock, Dns01, Http01, Pace, Solver, State, Status, TlsAlpn01};
 use crate::certs::{Challenges, LocalIssuer, Table};
 use crate::config::{self, CertificateId};
+use crate::dns;
 use crate::drain::Watch;
 use crate::names::HostPattern;
 use crate::storage::Storage;
@@ -42,6 +43,8 @@ pub struct Services {
     pub table: Arc<Table>,
     /// What the data plane answers HTTP-01 from.
     pub challenges: Arc<Challenges>,
+    /// Who can change DNS zones.
+    pub dns: Arc<dns::Solvers>,
     /// Issues what is self-signed.
     pub local: Arc<LocalIssuer>,
     /// The time.
@@ -198,9 +201,13 @@ impl Manager {
     }
 
     /// Whether there is a way to prove this name as things stand.
-    #[must_use]
-    pub fn can_prove(&self, name: &HostPattern) -> bool {
-        self.shared.solvers.iter().any(|solver| solver.can_prove(name))
+    pub async fn can_prove(&self, name: &HostPattern) -> bool {
+        for solver in &self.shared.solvers {
+            if solver.can_prove(name).await {
+                return true;
+            }
+        }
+        false
     }
 
     /// Orders the certificate now, whatever its age and whatever failed before. Returns whether it is wanted.
@@ -264,6 +271,7 @@ fn solvers(services: &Services) -> Vec<Arc<dyn Solver>> {
     vec![
         Arc::new(Http01::new(Arc::clone(&challenges), Arc::clone(&storage), clock())),
         Arc::new(TlsAlpn01::new(challenges, storage, clock())),
+        Arc::new(Dns01::new(Arc::clone(&services.dns))),
     ]
 }
 

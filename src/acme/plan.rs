@@ -231,8 +231,11 @@ mod tests {
 
     fn services(folder: &std::path::Path) -> Services {
         let table = Arc::new(Table::new());
+        let storage: Arc<dyn crate::storage::Storage> = Arc::new(MemoryStorage::new());
+        let resolver = crate::dns::Resolver::new(&[]);
         Services {
-            storage: Arc::new(MemoryStorage::new()),
+            dns: Arc::new(crate::dns::Solvers::new(Arc::clone(&storage), resolver)),
+            storage,
             local: Arc::new(LocalIssuer::new(folder.to_owned(), Arc::clone(&table))),
             table,
             challenges: Arc::new(Challenges::new()),

@@ -7,6 +7,7 @@ use super::AcmeError;
 use crate::config::KeyType;
 use crate::names::HostPattern;
 
+/// The name as the CA calls it (RFC 8555 §7.1.3, RFC 8738 §3).
 pub(super) fn identifier(name: &HostPattern) -> Identifier {
     match name.base().ip() {
         Some(ip) => Identifier::Ip(ip),
@@ -14,12 +15,14 @@ pub(super) fn identifier(name: &HostPattern) -> Identifier {
     }
 }
 
+/// A signing request for the names (RFC 8555 §7.4), with no common name.
 pub(super) fn signing_request(names: &[HostPattern], key: &KeyPair) -> Result<Vec<u8>, rcgen::Error> {
     let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     params.distinguished_name = DistinguishedName::new();
     Ok(params.serialize_request(key)?.der().to_vec())
 }
 
+/// A new key for a certificate.
 pub(super) async fn new_key(kind: KeyType) -> Result<KeyPair, AcmeError> {
     let algorithm = match kind {
         KeyType::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,

@@ -32,7 +32,7 @@ pub trait Solver: Send + Sync + 'static {
     fn challenge_type(&self) -> ChallengeType;
 
     /// Whether it can prove this name as things stand.
-    fn can_prove(&self, name: &HostPattern) -> bool {
+    async fn can_prove(&self, name: &HostPattern) -> bool {
         !name.is_wildcard()
     }
 
@@ -112,14 +112,23 @@ pub fn lock_name(certificate: &CertificateId) -> String {
 
 /// The solver for a name, of those whose challenge the CA offers: the first in order of preference. Those of
 /// `failed`, by which this name could not be proven lately, come last.
-pub(super) fn choose<'s>(
+pub(super) async fn choose<'s>(
     solvers: &'s [Arc<dyn Solver>],
     name: &HostPattern,
     offered: &[ChallengeType],
     failed: &[ChallengeType],
 ) -> Option<&'s Arc<dyn Solver>> {
-    let fit = || solvers.iter().filter(|s| s.can_prove(name) && offered.contains(&s.challenge_type()));
-    fit().find(|solver| !failed.contains(&solver.challenge_type())).or_else(|| fit().next())
+    let (lately, fresh): (Vec<_>, Vec<_>) = solvers
+        .iter()
+        .filter(|solver| offered.contains(&solver.challenge_type()))
+        .partition(|solver| failed.contains(&solver.challenge_type()));
+    // One by one: whether a solver could prove a name may cost a look-up.
+    for solver in fresh.into_iter().chain(lately) {
+        if solver.can_prove(name).await {
+            return Some(solver);
+        }
+    }
+    None
 }
 
 /// The challenge that this is the type of.
@@ -151,7 +160,7 @@ mod tests {
         fn challenge_type(&self) -> ChallengeType {
             self.0.clone()
         }
-        fn can_prove(&self, name: &HostPattern) -> bool {
+        async fn can_prove(&self, name: &HostPattern) -> bool {
             self.1 || !name.is_wildcard()
         }
         async fn present(&self, _: &Challenge<'_>) -> Result<(), AcmeError> {
@@ -160,24 +169,24 @@ mod tests {
         async fn clean_up(&self, _: &str) {}
     }
 
-    #[test]
-    fn wildcards_go_by_dns_and_what_failed_comes_last() {
+    #[tokio::test]
+    async fn wildcards_go_by_dns_and_what_failed_comes_last() {
         let solvers: [Arc<dyn Solver>; 2] =
             [Arc::new(Fixed(ChallengeType::Http01, false)), Arc::new(Fixed(ChallengeType::Dns01, true))];
-        let chosen = |name: &str, offered: &[ChallengeType], failed: &[ChallengeType]| {
+        let chosen = async |name: &str, offered: &[ChallengeType], failed: &[ChallengeType]| {
             let name = name.parse().expect("a name");
-            choose(&solvers, &name, offered, failed).map(|solver| solver.challenge_type())
+            choose(&solvers, &name, offered, failed).await.map(|solver| solver.challenge_type())
         };
         let both = [ChallengeType::Dns01, ChallengeType::Http01];
-        assert_eq!(chosen("a.test", &both, &[]), Some(ChallengeType::Http01));
-        assert_eq!(chosen("a.test", &both, &[ChallengeType::Http01]), Some(ChallengeType::Dns01));
-        assert_eq!(chosen("a.test", &both, &both), Some(ChallengeType::Http01));
-        assert_eq!(chosen("*.a.test", &both, &[]), Some(ChallengeType::Dns01));
-        assert_eq!(chosen("*.a.test", &both, &[ChallengeType::Dns01]), Some(ChallengeType::Dns01));
-        assert_eq!(chosen("a.test", &[ChallengeType::Dns01], &[]), Some(ChallengeType::Dns01));
-        assert_eq!(chosen("*.a.test", &[ChallengeType::Http01], &[]), None);
+        assert_eq!(chosen("a.test", &both, &[]).await, Some(ChallengeType::Http01));
+        assert_eq!(chosen("a.test", &both, &[ChallengeType::Http01]).await, Some(ChallengeType::Dns01));
+        assert_eq!(chosen("a.test", &both, &both).await, Some(ChallengeType::Http01));
+        assert_eq!(chosen("*.a.test", &both, &[]).await, Some(ChallengeType::Dns01));
+        assert_eq!(chosen("*.a.test", &both, &[ChallengeType::Dns01]).await, Some(ChallengeType::Dns01));
+        assert_eq!(chosen("a.test", &[ChallengeType::Dns01], &[]).await, Some(ChallengeType::Dns01));
+        assert_eq!(chosen("*.a.test", &[ChallengeType::Http01], &[]).await, None);
         let ordered = in_order(solvers.to_vec(), &[config::Challenge::Dns01, config::Challenge::TlsAlpn01]);
         assert_eq!(ordered.iter().map(|s| s.challenge_type()).collect::<Vec<_>>(), [ChallengeType::Dns01]);
-        assert_eq!(chosen("a.test", &[ChallengeType::TlsAlpn01], &[]), None);
+        assert_eq!(chosen("a.test", &[ChallengeType::TlsAlpn01], &[]).await, None);
     }
 }

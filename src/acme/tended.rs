@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use super::plan::Plan;
 use super::progress::Progress;
 use super::{State, Status, Wanted};
+use crate::names::HostPattern;
 
 /// One wanted certificate.
 pub(super) struct Tended {
@@ -42,6 +43,11 @@ impl Tended {
     /// Waits for [`Tended::force`].
     pub(super) async fn poked(&self) {
         self.poke.notified().await;
+    }
+
+    /// Whether only DNS-01 can prove all of its names.
+    pub(super) fn has_wildcard(&self) -> bool {
+        self.wanted.names.iter().any(HostPattern::is_wildcard)
     }
 
     /// Its names, for a log line.

@@ -43,7 +43,9 @@ pub(super) struct Shared {
 /// Looks after one certificate for ever.
 pub(super) async fn tend(shared: &Shared, tended: &Tended, mut acme: watch::Receiver<Option<Arc<config::Acme>>>) {
     let id = &tended.wanted.id;
+    let mut zones = shared.services.dns.changed();
     loop {
+        zones.mark_unchanged();
         let current = tended.wanted.acme(acme.borrow_and_update().as_ref());
         let forced = tended.take_force();
         let plan = shared.look(&current, tended, forced).await;
@@ -65,6 +67,8 @@ pub(super) async fn tend(shared: &Shared, tended: &Tended, mut acme: watch::Rece
             () = sleep(&shared.services.clock, until) => {}
             () = shared.ask_ca(current.as_deref(), id, plan.ask_at) => {}
             () = tended.poked() => {}
+            // What failed for want of a solver need not wait its turn.
+            Ok(()) = zones.changed(), if plan.state == State::Failing && tended.has_wildcard() => tended.force(),
             changed = acme.changed() => {
                 if changed.is_err() {
                     return;

@@ -90,23 +90,18 @@ impl Turn<'_> {
     async fn prove(&self, acme: &config::Acme, memory: &mut Memory, keep: bool) -> Result<(), AcmeError> {
         let acme = Arc::new(acme.clone());
         for _ in 1..CHALLENGES {
-            match self.order(&acme, memory, keep).await {
-                Err(AcmeError::NotValidated { name, challenge, .. })
-                    if memory.failed.add(&name, &challenge) && self.has_another(&acme, &name, memory) =>
-                {
-                    tracing::info!(certificate = %self.wanted.id, name, ?challenge, "the challenge failed; trying another");
-                }
-                Err(error) => {
-                    if let AcmeError::NotValidated { name, .. } = &error
-                        && !self.has_another(&acme, name, memory)
-                    {
-                        // The next attempt begins with the first again.
-                        memory.failed.start_again(name);
-                    }
-                    return Err(error);
-                }
-                Ok(()) => return Ok(()),
+            let Err(error) = self.order(&acme, memory, keep).await else { return Ok(()) };
+            let AcmeError::NotValidated { name, challenge, .. } = &error else { return Err(error) };
+            let is_new = memory.failed.add(name, challenge);
+            if !self.has_another(&acme, name, memory).await {
+                // The next attempt begins with the first again.
+                memory.failed.start_again(name);
+                return Err(error);
             }
+            if !is_new {
+                return Err(error);
+            }
+            tracing::info!(certificate = %self.wanted.id, name, ?challenge, "the challenge failed; trying another");
         }
         self.order(&acme, memory, keep).await
     }
@@ -148,11 +143,14 @@ impl Turn<'_> {
     }
 
     /// Whether a challenge is left by which the name was not tried yet.
-    fn has_another(&self, acme: &config::Acme, name: &str, memory: &Memory) -> bool {
+    async fn has_another(&self, acme: &config::Acme, name: &str, memory: &Memory) -> bool {
         let Ok(pattern) = crate::names::HostPattern::parse(name) else { return false };
         let failed = memory.failed.of(name);
-        super::solver::in_order(self.solvers.to_vec(), &acme.challenges)
-            .iter()
-            .any(|solver| solver.can_prove(&pattern) && !failed.contains(&solver.challenge_type()))
+        for solver in super::solver::in_order(self.solvers.to_vec(), &acme.challenges) {
+            if !failed.contains(&solver.challenge_type()) && solver.can_prove(&pattern).await {
+                return true;
+            }
+        }
+        false
     }
 }

@@ -264,6 +264,9 @@ pub struct Explanation {
     pub next_attempt: Option<u64>,
     /// The challenge path, asked at each address.
     pub probes: Vec<Probe>,
+    /// What DNS says to a CA: CAA and the record of DNS-01, a line each.
+    #[serde(default)]
+    pub dns: Vec<String>,
     /// What the CAs' limits leave for it, a line each.
     #[serde(default)]
     pub budget: Vec<String>,

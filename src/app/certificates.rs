@@ -14,6 +14,7 @@ use crate::certs::{Challenges, Directory, DirectoryHandle, LocalIssuer, OnDemand
 use crate::config::{
     CertificateChoice, CertificateId, Config, HttpsPolicy, KeyType, Route, RouteHost, Storage as StorageConfig,
 };
+use crate::dns::{Resolver, Solvers};
 use crate::drain::Watch;
 use crate::names::{HostMap, HostPattern};
 use crate::storage::{Events, FileStorage, MemoryStorage, Storage, StorageError, keys};
@@ -36,6 +37,7 @@ pub(super) struct Sources {
     /// None once stopped.
     manager: Option<Arc<Manager>>,
     on_demand: Arc<OnDemandIssuer>,
+    dns: Arc<Solvers>,
     /// Whether what is written to the storage is still there after a restart.
     durable: bool,
 }
@@ -83,6 +85,13 @@ impl Sources {
         });
         let events = runtime.block_on(storage.watch(keys::WANTED))?;
         runtime.spawn(tell(events, refresh, drain.clone()));
+        let dns = Arc::new(Solvers::new(Arc::clone(&storage), Resolver::new(&config.resolvers)));
+        dns.configure(&config.dns, Resolver::new(&config.resolvers));
+        let dns_events = runtime.block_on(dns.load())?;
+        runtime.spawn({
+            let (dns, drain) = (Arc::clone(&dns), drain.clone());
+            async move { dns.follow(dns_events, drain).await }
+        });
         let own = || Arc::new(LocalIssuer::new(local_ca(config), Arc::clone(&table)));
         let local = options.local.clone().unwrap_or_else(own);
         runtime.spawn({
@@ -91,14 +100,15 @@ impl Sources {
         });
         let (clock, pace) = (Clock::system(), Pace::default());
         let on_storage = Arc::clone(&storage);
-        let (answers, own) = (Arc::clone(&challenges), Arc::clone(&local));
-        let services = Services { storage, table: Arc::clone(&table), challenges: answers, local: own, clock, pace };
+        let (answers, own, by_dns) = (Arc::clone(&challenges), Arc::clone(&local), Arc::clone(&dns));
+        let services =
+            Services { storage, table: Arc::clone(&table), challenges: answers, dns: by_dns, local: own, clock, pace };
         let manager = Arc::new(Manager::new(services, registry, drain.clone())?);
         let on_demand = Arc::new(OnDemandIssuer::new(&manager, Arc::clone(&table), on_storage));
         let wishes = runtime.block_on(vault.wishes())?;
         manager.update(config.acme.clone(), wanted(config, &wishes), &self_signed(config));
         runtime.block_on(on_demand.update(config.on_demand.as_ref(), on_demand_hosts(config)))?;
-        Ok(Self { table, vault, challenges, local, directory, manager: Some(manager), on_demand, durable })
+        Ok(Self { table, vault, challenges, local, directory, manager: Some(manager), on_demand, dns, durable })
     }
 
     /// Whether a new config can be put in force.
@@ -110,6 +120,7 @@ impl Sources {
     pub(super) async fn update(&self, config: &Config) {
         self.directory.update(config.certificates.directories.clone()).await;
         self.table.set_pins(pins(config));
+        self.dns.configure(&config.dns, Resolver::new(&config.resolvers));
         let Some(manager) = &self.manager else { return };
         match self.vault.wishes().await {
             Ok(wishes) => manager.update(config.acme.clone(), wanted(config, &wishes), &self_signed(config)),

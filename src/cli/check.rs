@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use crate::certs::{Bundle, Certificate, CertificateError, directory, unix_now};
-use crate::config::{self, CertificateChoice, Config, Fault, HttpsPolicy, Loaded, RouteHost, Storage};
+use crate::config::{self, CertificateChoice, Config, DnsSolver, Fault, HttpsPolicy, Loaded, RouteHost, Storage};
+use crate::dns;
 use crate::names::HostPattern;
 use crate::storage::{FileStorage, certs_in_storage};
 
@@ -75,6 +76,7 @@ impl Report {
         let mut problems = storage(&config);
         problems.extend(issuer(&config));
         problems.extend(certificates(&config));
+        problems.extend(wildcards(&config));
         let sound = problems.iter().all(|problem| problem.severity == Severity::Warning);
         let (listeners, routes) = (config.listeners.len(), config.routes.len());
         let warned = match warnings.len() + problems.len() {
@@ -115,6 +117,43 @@ pub fn issuer(config: &Config) -> Vec<Problem> {
         }
         _ => problem("holds no certificate in PEM; put the CA's root there (-----BEGIN CERTIFICATE-----)".to_owned()),
     }
+}
+
+/// Wildcards from ACME for whose zones nobody is known who could write the answers.
+#[must_use]
+pub fn wildcards(config: &Config) -> Vec<Problem> {
+    let auto = config.routes.iter().filter(|r| r.certificate == CertificateChoice::Auto && r.https != HttpsPolicy::Off);
+    let hosts = auto.flat_map(|route| route.hosts.iter().filter_map(pattern)).filter(|host| host.is_wildcard());
+    let hosts: Vec<&HostPattern> = hosts.collect();
+    if hosts.is_empty() {
+        return Vec::new();
+    }
+    let mut solvers = config.dns.clone();
+    solvers.extend(stored_solvers(config));
+    let covered = |host: &HostPattern| solvers.iter().any(|solver| solver.zone_of(host.base()).is_some());
+    let bare = hosts.into_iter().filter(|host| !covered(host));
+    let problem = |host: &HostPattern| match solvers.is_empty() {
+        true => Problem::error(host, NO_SOLVER.to_owned()),
+        false => Problem::warning(
+            host,
+            format!("{NO_SOLVER}; unless _acme-challenge.{} is a CNAME into the zone of one", host.base()),
+        ),
+    };
+    bare.map(problem).collect()
+}
+
+const NO_SOLVER: &str = "certificate = \"auto\" gets a wildcard by DNS-01 only, and no DNS solver is for its zone: \
+                         add a [[dns]], or one by `doorward dns PROVIDER add`";
+
+/// The solvers that were added by command. Without a storage there are none, and none is made to look.
+fn stored_solvers(config: &Config) -> Vec<DnsSolver> {
+    let Storage::File { path } = &config.storage;
+    if !path.is_dir() {
+        return Vec::new();
+    }
+    let Ok(storage) = FileStorage::open(path) else { return Vec::new() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.ok().and_then(|runtime| runtime.block_on(dns::load_all(&storage)).ok()).unwrap_or_default()
 }
 
 /// What is wrong with the certificates in the directories, and with what routes and listeners expect of them.
@@ -329,6 +368,25 @@ mod tests {
         assert_eq!(json["faults"][0]["line"], 5);
         assert_eq!(json["faults"][0]["key"], "nothing");
         assert_eq!(json["exit"], 2);
+    }
+
+    #[test]
+    fn wildcards_need_somebody_who_can_change_their_zone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = folder.path().join("state");
+        let route = |host: &str| format!("[[route]]\nhosts = [\"{host}\"]\nbackend = 1\ncertificate = \"auto\"\n");
+        let storage = format!("[storage]\npath = \"{}\"\n", state.display());
+        let text = format!("{storage}{}{}", route("*.a.example.org"), route("b.example.org"));
+        let found = shown(&wildcards(&config(folder.path(), &text, "")));
+        assert!(found.len() == 1 && found[0].starts_with("*.a.example.org: certificate = \"auto\""), "{found:?}");
+        let dns = "[[dns]]\nid = \"1\"\nprovider = \"hetzner\"\nzones = [\"example.net\"]\napi_token = \"x\"\n";
+        let other = config(folder.path(), &format!("{text}{dns}"), "");
+        assert!(shown(&wildcards(&other))[0].starts_with("warning: *.a.example.org"));
+        let solver = DnsSolver { zones: vec!["example.org".parse().expect("a zone")], ..other.dns[0].clone() };
+        let storage = FileStorage::open(&state).expect("opens");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(dns::save(&storage, &solver)).expect("saves");
+        assert_eq!(wildcards(&other), []);
     }
 
     #[test]

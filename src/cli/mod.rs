@@ -10,6 +10,7 @@ mod clock;
 mod completions;
 pub mod config_show;
 mod dev;
+mod dns;
 pub mod logging;
 mod output;
 mod private;
@@ -40,6 +41,7 @@ pub fn main() -> ExitCode {
         Verb::Dev(args) => dev::run(&args),
         Verb::Check(args) => check::run(&args.config, args.json),
         Verb::Config(ConfigVerb::Show(args)) => config_show::run(&args.config),
+        Verb::Dns(verb) => ExitCode::from(dns::run(verb)),
         Verb::Reload(args) => ExitCode::from(reload::run(&args)),
         Verb::Status(args) => ExitCode::from(status::run(&args)),
         Verb::Certs(verb) => ExitCode::from(certs::run(&verb)),
@@ -73,6 +75,9 @@ enum Verb {
     Certs(certs::CertsVerb),
     #[command(subcommand)]
     Ca(ca::CaVerb),
+    /// Add, list, test and remove solvers of DNS-01: who can change which zones
+    #[command(subcommand)]
+    Dns(dns::DnsVerb),
     Status(status::StatusArgs),
     Reload(reload::ReloadArgs),
     Completions(completions::CompletionsArgs),

@@ -112,11 +112,7 @@ fn certificate(reading: &Reading, placed: &route::Placed) {
                 "certificate = \"auto\" needs names to ask for, and \"*\" is none",
                 "list the hosts by name, or leave out certificate = \"auto\" for this route",
             ),
-            RouteHost::Pattern(pattern) if pattern.is_wildcard() => reading.fault(
-                place,
-                format!("certificate = \"auto\" cannot get {pattern}: doorward proves names by HTTP-01, and a CA issues wildcards by DNS-01 only"),
-                "list the hosts by name, or put a certificate for the wildcard into a folder of [certificates] directories",
-            ),
+            // A wildcard needs a DNS solver; those that were added by command are not in the config.
             RouteHost::Pattern(_) => {}
         }
     }

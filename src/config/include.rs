@@ -16,11 +16,13 @@ const OPTIONS: MatchOptions =
     MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
 
 /// The top-level keys that only the main file can have.
-const MAIN_ONLY: [&str; 11] = [
+const MAIN_ONLY: [&str; 13] = [
     "workers",
     "trusted_proxies",
     "listener",
     "acme",
+    "dns",
+    "resolvers",
     "certificates",
     "storage",
     "timeouts",

@@ -11,7 +11,7 @@ use toml::de::DeTable;
 use super::reader::{Item, Reading, Section};
 use super::source::{Place, Source};
 use super::{Config, Fault, Faults, Machine};
-use super::{acme, certificates, checks, include, issuer, listener, on_demand, operate, route, storage};
+use super::{acme, certificates, checks, dns, include, issuer, listener, on_demand, operate, route, storage};
 
 /// The most syntax errors of one file that are worth reading: one mistake can cause a series.
 const MAX_SYNTAX_FAULTS: usize = 10;
@@ -113,6 +113,9 @@ fn read_main(reading: &Reading, source: &Rc<Source>, file: &Path) -> Option<Conf
     if let Some(read) = root.optional("acme", |item| item.section().map(|s| acme::read(s, &gathered.issuers))) {
         (config.acme, challenges_written) = (Some(read.acme), read.challenges_written);
     }
+    let solvers = sections(&mut root, "dns");
+    config.dns = dns::read_all(reading, solvers);
+    root.set("resolvers", &mut config.resolvers, dns::read_servers);
     root.set("certificates", &mut config.certificates, |item| item.section().map(certificates::read));
     root.set("storage", &mut config.storage, |item| item.section().map(storage::read));
     root.set("timeouts", &mut config.timeouts, |item| item.section().map(operate::read_timeouts));

@@ -8,6 +8,8 @@ mod acme;
 mod backend;
 mod certificates;
 mod checks;
+mod dns;
+mod dns_provider;
 mod fault;
 mod include;
 mod issuer;
@@ -27,12 +29,15 @@ mod storage;
 mod tests;
 mod values;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use acme::{Acme, KeyType};
 pub use backend::{BackendAddress, BackendError};
 pub use certificates::{CertificateId, Certificates};
+pub use dns::{DEFAULT_PROPAGATION_TIMEOUT, DEFAULT_TTL, DnsSolver, DnsSolverError, parse_server};
+pub use dns_provider::{DnsProvider, DnsSetting};
 pub use fault::{Fault, Faults, Position};
 pub use issuer::{Challenge, Eab, Issuer};
 pub use limits::{CaLimits, Rate};
@@ -64,6 +69,10 @@ pub struct Config {
     pub acme: Option<Acme>,
     /// `[on_demand]`.
     pub on_demand: Option<OnDemand>,
+    /// `[[dns]]`, in the order of the file.
+    pub dns: Vec<DnsSolver>,
+    /// `resolvers`: whom to ask about DNS; those of the system where there are none.
+    pub resolvers: Vec<SocketAddr>,
     /// `[[route]]`, of the main file first, then of the includes by path.
     pub routes: Vec<Arc<Route>>,
     /// `[timeouts]`.
@@ -92,6 +101,8 @@ impl Default for Config {
             storage: Storage::default(),
             acme: None,
             on_demand: None,
+            dns: Vec::new(),
+            resolvers: Vec::new(),
             routes: Vec::new(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),

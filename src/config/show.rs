@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::values::show_size;
 use super::{
-    AccessLog, Acme, CaLimits, CertificateChoice, Config, Issuer, Limits, Listener, Log, OnDemand, Route, RouteMode,
-    Storage, Timeouts,
+    AccessLog, Acme, CaLimits, CertificateChoice, Config, DnsSolver, Issuer, Limits, Listener, Log, OnDemand, Route,
+    RouteMode, Storage, Timeouts,
 };
 use super::{acme, listener, operate, route};
 
@@ -17,6 +17,9 @@ impl Config {
     pub fn to_toml(&self) -> String {
         let mut out = Toml(String::new());
         out.value("workers", self.workers);
+        if !self.resolvers.is_empty() {
+            out.list("resolvers", &self.resolvers);
+        }
         for listener in &self.listeners {
             out.listener(listener);
         }
@@ -29,6 +32,9 @@ impl Config {
         }
         if let Some(on_demand) = &self.on_demand {
             out.on_demand(on_demand);
+        }
+        for solver in &self.dns {
+            out.dns(solver);
         }
         for route in &self.routes {
             out.route(route);
@@ -130,6 +136,17 @@ impl Toml {
             .text("per_domain", on_demand.per_domain)
             .text("allowed_for", duration(on_demand.allowed_for))
             .text("refused_for", duration(on_demand.refused_for));
+    }
+
+    fn dns(&mut self, solver: &DnsSolver) {
+        self.line("\n[[dns]]");
+        self.text("id", &solver.id).text("provider", solver.provider.name);
+        self.list("zones", &solver.zones);
+        for name in solver.settings.keys() {
+            self.text(name, solver.shown(name));
+        }
+        self.value("ttl", solver.ttl).text("propagation_timeout", duration(solver.propagation_timeout));
+        self.list("nameservers", &solver.nameservers);
     }
 
     fn route(&mut self, route: &Route) {

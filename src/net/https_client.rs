@@ -14,7 +14,6 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -45,7 +44,14 @@ pub struct HttpsClient {
     /// None: it speaks plain HTTP instead, and nothing else.
     tls: Option<TlsConnector>,
     timeouts: ClientTimeouts,
+    /// Whether `http://` is asked as well.
+    plain: bool,
 }
+
+/// A connection, with or without TLS.
+trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
+
+impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Stream for S {}
 
 /// Why there is no client, or no answer.
 #[derive(Debug, thiserror::Error)]
@@ -115,13 +121,19 @@ impl HttpsClient {
             .with_root_certificates(store)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { tls: Some(TlsConnector::from(Arc::new(config))), timeouts })
+        Ok(Self { tls: Some(TlsConnector::from(Arc::new(config))), timeouts, plain: false })
     }
 
     /// A client for `http://` addresses alone.
     #[must_use]
     pub fn plain(timeouts: ClientTimeouts) -> Self {
-        Self { tls: None, timeouts }
+        Self { tls: None, timeouts, plain: true }
+    }
+
+    /// The same, for `http://` as well: for what answers on this machine, or where an operator says so.
+    #[must_use]
+    pub fn allowing_http(self) -> Self {
+        Self { plain: true, ..self }
     }
 
     /// Sends `request`, whose URI is absolute, and reads the whole answer, whatever its status.
@@ -129,14 +141,16 @@ impl HttpsClient {
     /// # Errors
     /// [`HttpsClientError`]; an answer longer than 1 MiB is an [`HttpsClientError::Exchange`].
     pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpsClientError> {
-        let (scheme, usual_port) = if self.tls.is_some() { ("https", 443) } else { ("http", 80) };
-        let host = request.uri().host().filter(|_| request.uri().scheme_str() == Some(scheme));
-        let Some(host) = host else { return Err(HttpsClientError::Address(request.uri().clone())) };
+        let (secure, host) = match (request.uri().scheme_str(), request.uri().host()) {
+            (Some("https"), Some(host)) if self.tls.is_some() => (true, host),
+            (Some("http"), Some(host)) if self.plain => (false, host),
+            _ => return Err(HttpsClientError::Address(request.uri().clone())),
+        };
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let port = request.uri().port_u16().unwrap_or(usual_port);
+        let port = request.uri().port_u16().unwrap_or(if secure { 443 } else { 80 });
         let authority = request.uri().authority().map_or_else(|| host.clone(), ToString::to_string);
         let after = self.timeouts.request;
-        match tokio::time::timeout(after, self.exchange(&host, port, &authority, request)).await {
+        match tokio::time::timeout(after, self.exchange((&host, port, secure), &authority, request)).await {
             Ok(answer) => answer,
             Err(_) => Err(HttpsClientError::Timeout { authority, after }),
         }
@@ -144,13 +158,12 @@ impl HttpsClient {
 
     async fn exchange(
         &self,
-        host: &str,
-        port: u16,
+        (host, port, secure): (&str, u16, bool),
         authority: &str,
         request: Request<Bytes>,
     ) -> Result<Response<Bytes>, HttpsClientError> {
         let after = self.timeouts.connect;
-        let stream = match tokio::time::timeout(after, self.connect(host, port)).await {
+        let stream = match tokio::time::timeout(after, self.connect(host, port, secure)).await {
             Ok(stream) => {
                 stream.map_err(|source| HttpsClientError::Connect { authority: authority.to_owned(), source })?
             }
@@ -172,19 +185,14 @@ impl HttpsClient {
         Ok(Response::from_parts(parts, body))
     }
 
-    async fn connect(&self, host: &str, port: u16) -> std::io::Result<Box<dyn Stream>> {
+    async fn connect(&self, host: &str, port: u16, secure: bool) -> std::io::Result<Box<dyn Stream>> {
         let stream = connect_to_any(host, port, self.timeouts.connect).await?;
         stream.set_nodelay(true)?;
-        let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
+        let Some(tls) = self.tls.as_ref().filter(|_| secure) else { return Ok(Box::new(stream)) };
         let name = ServerName::try_from(host.to_owned()).map_err(std::io::Error::other)?;
         Ok(Box::new(tls.connect(name, stream).await.map_err(in_plain_words)?))
     }
 }
-
-/// A connection, with TLS or without.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 impl std::fmt::Debug for HttpsClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

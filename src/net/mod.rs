@@ -1,6 +1,7 @@
 //! Sockets and what travels over them. Floor 2.
 
 mod deadline;
+mod form;
 mod https_client;
 mod inbox;
 mod outbox;
@@ -10,6 +11,7 @@ pub mod systemd;
 mod transport;
 
 pub use deadline::{Deadline, Timer};
+pub use form::{form, percent_encoded};
 pub use https_client::{ClientTimeouts, HttpsClient, HttpsClientError, Roots};
 pub use inbox::Inbox;
 pub use outbox::Outbox;

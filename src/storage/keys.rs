@@ -15,6 +15,8 @@
 //! budget/ISSUER-HASH/domains/NAME.json  its certificates and failed validations for a registered domain
 //! on-demand/NAME.json                 a name that got its certificate at a handshake
 //! failures/ID.json                    how often an order failed, and when the next may be tried
+//! dns/ID.json                         a DNS solver that was added by command, with its secrets
+//! dns-records/TOKEN.json              a DNS record that was written and has to be removed
 //! ```
 
 use std::fmt;
@@ -32,6 +34,10 @@ pub const ATTEMPTS: &str = "attempts/";
 pub const BUDGET: &str = "budget/";
 /// Prefix of all names that are served on demand.
 pub const ON_DEMAND: &str = "on-demand/";
+/// Prefix of all DNS solvers that were added by command.
+pub const DNS: &str = "dns/";
+/// Prefix of all notes of DNS records.
+pub const DNS_RECORDS: &str = "dns-records/";
 /// Prefix of all failure records.
 pub const FAILURES: &str = "failures/";
 /// Prefix of all orders under way.
@@ -149,6 +155,24 @@ pub fn on_demand(name: &str) -> Key {
 #[must_use]
 pub fn on_demand_name(key: &Key) -> Option<String> {
     unsegment(key.0.strip_prefix(ON_DEMAND)?.strip_suffix(JSON)?)
+}
+
+/// A DNS solver that was added by command.
+#[must_use]
+pub fn dns_solver(id: &str) -> Key {
+    Key::new(format!("{DNS}{}{JSON}", segment(id)))
+}
+
+/// The note of a DNS record that was written for a token.
+#[must_use]
+pub fn dns_record(token: &str) -> Key {
+    Key::new(format!("{DNS_RECORDS}{}{JSON}", segment(token)))
+}
+
+/// The id of the DNS solver that is under `key`; none where it is any other key.
+#[must_use]
+pub fn dns_solver_id(key: &Key) -> Option<String> {
+    unsegment(key.0.strip_prefix(DNS)?.strip_suffix(JSON)?)
 }
 
 /// The id of the certificate whose key and chain are under `key`; none where it is any other key.

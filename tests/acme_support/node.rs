@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use doorward::acme::{Clock, ClockHand, Manager, Pace, Services, State, Status, Wanted, certificate_id};
 use doorward::certs::{Certificate, Challenges, LocalIssuer, Stored, Table};
 use doorward::config::{self, CertificateId};
+use doorward::dns::{Resolver, Solvers};
 use doorward::drain::{self, Drain};
 use doorward::names::HostPattern;
 use doorward::storage::{FileStorage, Storage};
@@ -19,6 +20,8 @@ pub struct Node {
     pub manager: Arc<Manager>,
     pub registry: prometheus::Registry,
     pub hand: ClockHand,
+    /// Nobody can change a zone until this is configured.
+    pub dns: Arc<Solvers>,
     _drain: Drain,
     _followers: JoinSet<()>,
     _local: tempfile::TempDir,
@@ -60,17 +63,19 @@ impl Node {
         });
         let (clock, hand) = Clock::adjustable();
         let local = tempfile::tempdir().expect("a folder");
+        let dns = Arc::new(Solvers::new(Arc::clone(&storage), Resolver::new(&[])));
         let services = Services {
             storage,
             table: Arc::clone(&table),
             challenges,
+            dns: Arc::clone(&dns),
             local: Arc::new(LocalIssuer::new(local.path().join("local-ca"), Arc::clone(&table))),
             clock,
             pace: Pace { first: Duration::from_millis(200), longest: Duration::from_secs(2) },
         };
         let registry = prometheus::Registry::new();
         let manager = Arc::new(Manager::new(services, &registry, watch).expect("a manager"));
-        Self { table, manager, registry, hand, _drain: drain, _followers: followers, _local: local }
+        Self { table, manager, registry, hand, dns, _drain: drain, _followers: followers, _local: local }
     }
 
     /// A node that wants a certificate for each list of names.

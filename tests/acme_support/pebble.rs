@@ -20,6 +20,8 @@ pub struct Options {
     pub eab: bool,
     /// Of how many in a hundred nonces are refused; pebble's own default is 5.
     pub nonce_reject: Option<u32>,
+    /// The DNS server that it asks; a fake that knows every name where there is none.
+    pub dns: Option<SocketAddr>,
 }
 
 pub struct Pebble {
@@ -62,7 +64,11 @@ impl Pebble {
         }
         let config = json!({ "pebble": pebble }).to_string();
         std::fs::write(folder.path().join("pebble.json"), config).expect("writes");
-        Self { child: None, folder, options, port, dns: dns().await, responder }
+        let dns = match options.dns {
+            Some(server) => server,
+            None => dns().await,
+        };
+        Self { child: None, folder, options, port, dns, responder }
     }
 
     /// Starts the process, on the same ports every time, with nothing remembered.
@@ -123,7 +129,7 @@ pub fn acme(directory: &str, trust: PathBuf) -> config::Acme {
     config::Acme {
         issuer,
         contact: vec!["ops@example.com".to_owned()],
-        challenges: vec![config::Challenge::Http01],
+        challenges: vec![config::Challenge::Http01, config::Challenge::Dns01],
         ..config::Acme::default()
     }
 }

@@ -142,3 +142,23 @@ fn a_budget_that_is_used_up_is_said_before_the_ca_is_asked() {
     let explained = ok(&door.verb(&["certs", "explain", "a.example.test", "--json"]));
     assert!(explained.contains("pebble: orders: 1 of 1"), "{explained}");
 }
+
+#[test]
+fn caa_and_the_record_of_dns_01_are_explained() {
+    let pebble = Pebble::plan(free("127.0.0.2"), DAYS_90).start();
+    pebble.forbid("example.com", "other.test");
+    // A public CA that nobody asks for anything here.
+    let door = Setup::new()
+        .head(&format!("resolvers = [\"{}\"]", pebble.dns()))
+        .section("[acme]\nissuer = \"letsencrypt\"")
+        .start();
+    let explain = |name: &str| {
+        let output = door.verb(&["certs", "explain", name, "--port", "1", "--json"]);
+        let of: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        of["dns"].to_string()
+    };
+    let forbidden = explain("www.example.com");
+    assert!(forbidden.contains("letsencrypt.org may NOT issue") && forbidden.contains("at example.com"), "{forbidden}");
+    assert!(forbidden.contains("no TXT at _acme-challenge.www.example.com"), "{forbidden}");
+    assert!(explain("www.example.org").contains("CAA: none"), "{}", explain("www.example.org"));
+}

@@ -222,6 +222,7 @@ fn node(model: &Arc<Model>, acme: &config::Acme, wanted: &[Wanted], folder: &tem
         storage: Arc::clone(&model.storage),
         table: Arc::clone(&table),
         challenges: Arc::new(Challenges::new()),
+        dns: Arc::new(crate::dns::Solvers::new(Arc::clone(&model.storage), crate::dns::Resolver::new(&[]))),
         local: Arc::new(LocalIssuer::new(folder.path().join("ca"), table)),
         clock: model.clock.clone(),
         pace: Pace::default(),

@@ -23,7 +23,8 @@ impl Desk {
         if let Some(id) = wanted {
             self.explain_orders(&mut out, &id).await?;
         }
-        self.probe(&mut out, &name, port).await;
+        let (dns, ()) = tokio::join!(self.dns_lines(&name), self.probe(&mut out, &name, port));
+        out.dns = dns;
         let room = self.room(&[HostPattern::Exact(name)]).await?;
         out.budget = room.iter().map(|(issuer, limit)| room::line(issuer, limit)).collect();
         Ok(out)

@@ -6,6 +6,7 @@
 
 mod change;
 mod explain;
+mod names;
 mod order;
 mod probe;
 mod public;

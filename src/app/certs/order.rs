@@ -1,8 +1,10 @@
 //! Commands that ask a CA for something: generate, renew, revoke.
 
+use std::sync::Arc;
+
 use super::public::is_public;
 use super::{Desk, done, failed, now, pattern, room};
-use crate::acme::{self, Reason, State};
+use crate::acme::{self, Asked, Reason, State};
 use crate::admin::certs::{Done, Generate, Refused};
 use crate::certs::Wish;
 use crate::config::{Acme, CertificateId};
@@ -26,8 +28,12 @@ impl Desk {
                 names.push(name);
             }
         }
-        let mut faults = self.faults(&generate, &names);
+        let mut faults = self.faults(&generate, &names).await;
         faults.extend(self.no_room(&generate, &names).await?);
+        if let (true, Some(acme)) = (faults.is_empty(), &self.config.acme) {
+            let asked = Asked { issuer: generate.issuer.clone(), ..Asked::default() };
+            faults.extend(self.forbidden(&asked.tailor(&Arc::new(acme.clone())), &names).await);
+        }
         if !faults.is_empty() {
             return Err(Refused::No(format!("nothing was ordered:\n  {}", faults.join("\n  "))));
         }
@@ -64,7 +70,7 @@ impl Desk {
     }
 
     /// All that can be known to go wrong.
-    fn faults(&self, generate: &Generate, names: &[HostPattern]) -> Vec<String> {
+    async fn faults(&self, generate: &Generate, names: &[HostPattern]) -> Vec<String> {
         let Some(acme) = &self.config.acme else {
             return vec!["the config has no [acme]: write one, a contact is enough".to_owned()];
         };
@@ -89,7 +95,10 @@ impl Desk {
             faults.push(format!("{} names are more than the {MOST_NAMES} that a CA takes", names.len()));
         }
         for name in names {
-            let can_prove = self.manager().is_some_and(|manager| manager.can_prove(name));
+            let can_prove = match self.manager() {
+                Some(manager) => manager.can_prove(name).await,
+                None => false,
+            };
             if name.is_wildcard() && !can_prove {
                 faults.push(format!(
                     "{name}: a CA issues wildcards by DNS-01 only, and there is no DNS solver for its zone"

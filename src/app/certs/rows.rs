@@ -208,6 +208,9 @@ fn describe_orders(row: &mut Row, status: Option<&acme::Status>, kept: &acme::Ke
         }
         _ => {}
     }
+    if let (0, Some(why)) = (kept.failures, &kept.last_error) {
+        row.stand_out("waiting", why.clone());
+    }
     if kept.failures > 0 {
         let why = kept.last_error.clone().unwrap_or_default();
         row.stand_out("failing", format!("failed {} times in a row, the last one: {why}", kept.failures));

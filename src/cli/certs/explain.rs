@@ -64,6 +64,9 @@ fn render(of: &Explanation, now: i64) -> String {
         let (style, word) = if probe.reached { (Style::Green, "ok") } else { (Style::Red, "NOT") };
         let _ = writeln!(out, "  {:<5} {}: {}", styled(style, word), probe.address, safe(&probe.message));
     }
+    for line in &of.dns {
+        let _ = writeln!(out, "  {}", safe(line));
+    }
     for line in &of.budget {
         let _ = writeln!(out, "  budget of {}", safe(line));
     }

@@ -148,7 +148,9 @@ fn wait_for(
                 return Ok(detail);
             }
             let is_new = detail.last_attempt.is_some_and(|at| i64::try_from(at).is_ok_and(|at| at >= asked_at));
-            if is_new && detail.failures > 0 && (detail.failures != failures || before.is_none()) {
+            // Who waits for room by a CA's limits has not failed, but that is no reason to wait here.
+            let other = detail.failures != failures || detail.failures == 0 || before.is_none();
+            if is_new && detail.last_error.is_some() && other {
                 let next = detail.next_attempt.and_then(|at| i64::try_from(at).ok());
                 let next =
                     next.map_or_else(String::new, |at| format!("; the next try is {}", clock::until(at, clock::now())));

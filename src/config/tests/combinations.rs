@@ -62,7 +62,6 @@ fn certificates_that_cannot_be_had() {
     assert_eq!(
         faults(&auto("[\"a.example.com\", \"*.example.com\", \"*\"]")),
         [
-            "7:27 route[0].hosts[1]: certificate = \"auto\" cannot get *.example.com: doorward proves names by HTTP-01, and a CA issues wildcards by DNS-01 only; list the hosts by name, or put a certificate for the wildcard into a folder of [certificates] directories",
             "7:44 route[0].hosts[2]: certificate = \"auto\" needs names to ask for, and \"*\" is none; list the hosts by name, or leave out certificate = \"auto\" for this route",
         ]
     );

@@ -298,3 +298,35 @@ fn every_fault_is_reported_in_the_order_of_the_file() {
         ]
     );
 }
+
+#[test]
+fn dns_solvers_that_cannot_be() {
+    let dns = |lines: &str| with(&format!("[[dns]]\n{lines}"));
+    for (lines, expected) in [
+        (
+            "id = \"1\"\nprovider = \"rout53\"\nzones = [\"a.test\"]",
+            "8:12 dns[0].provider: no DNS provider is called \"rout53\"; did you mean \"route53\"? `doorward dns --help` lists all",
+        ),
+        (
+            "id = \"1\"\nprovider = \"cloudflare\"\nzones = [\"a.test\"]\napi_key = \"x\"",
+            "6:1 dns[0]: cloudflare needs either api_token, or api_key and email; give one of these, whole, and not the other",
+        ),
+        (
+            "id = \"1\"\nprovider = \"rfc2136\"\nzones = [\"a.test\"]\nserver = \"192.0.2.1\"",
+            "6:1 dns[0].tsig_key: rfc2136 needs tsig_key; add tsig_key",
+        ),
+        (
+            "id = \"1\"\nprovider = \"hetzner\"\nzones = [\"*.a.test\"]\napi_token = \"x\"",
+            "9:10 dns[0].zones[0]: \"*.a.test\" is not a zone: the name has a character that host names cannot have (use the ASCII form, xn--…); write the zone's name, as in \"example.org\"; it is for all names below it",
+        ),
+        (
+            "id = \"1\"\nprovider = \"hetzner\"\nzones = [\"a.test\"]\napi_token = \"x\"\nemail = \"x\"",
+            "11:1 dns[0].email: unknown key; the keys here are: id, provider, zones, ttl, propagation_timeout, nameservers, api_token",
+        ),
+    ] {
+        assert_eq!(faults(&dns(lines)).last().map(String::as_str), Some(expected), "{lines}");
+    }
+    let two = "id = \"1\"\nprovider = \"hetzner\"\nzones = [\"a.test\"]\napi_token = \"x\"\n";
+    let found = faults(&dns(&format!("{two}[[dns]]\n{two}")));
+    assert!(found.len() == 1 && found[0].contains("two DNS solvers are called \"1\""), "{found:?}");
+}

@@ -36,6 +36,12 @@ fn every_key_is_read() {
     let acme = config.acme.as_ref().expect("[acme]");
     assert_eq!((acme.contact.as_slice(), acme.key), (["ops@example.com".to_owned()].as_slice(), KeyType::Rsa2048));
     assert_eq!(acme.issuer.profile.as_deref(), Some("short"), "[acme] overrides [[issuer]]");
+    let solver = &config.dns[0];
+    assert_eq!((solver.ttl, solver.propagation_timeout.as_secs()), (30, 90));
+    assert_eq!(solver.settings.len(), solver.provider.settings.len());
+    assert_eq!(solver.zones[0].as_str(), "example.org");
+    assert_eq!(solver.nameservers, ["192.0.2.54:53".parse().expect("an address")]);
+    assert_eq!(config.resolvers[1], "[2001:db8::53]:5353".parse().expect("an address"));
     let route = &config.routes[0];
     assert_eq!((route.hosts[0].to_string().as_str(), route.path.as_str()), ("shop.example.com", "/api"));
     let backends: Vec<String> = route.backend.iter().map(ToString::to_string).collect();
@@ -65,6 +71,7 @@ fn what_is_shown_loads_to_the_same_config_but_for_secrets() {
     route.certificate = CertificateChoice::Directory;
     route.self_signed_until_issued = false;
     config.acme = None;
+    config.dns[0].settings.retain(|name, _| !name.contains("access_key"));
     assert_eq!(parse(&config.to_toml()).expect("a config").config, config);
     for access in [AccessLog::Off, AccessLog::Share(1.0), AccessLog::Share(0.000_001)] {
         config.log.access = access;
@@ -97,7 +104,7 @@ fn known_keys() -> BTreeMap<String, Vec<String>> {
 #[test]
 fn the_full_config_has_every_key_that_is_known() {
     let keys = known_keys();
-    assert_eq!(keys.len(), 17, "{keys:?}");
+    assert_eq!(keys.len(), 18, "{keys:?}");
     let table: toml::Table = FULL.parse().expect("TOML");
     for (section, keys) in &keys {
         let mut tables = vec![toml::Value::Table(table.clone())];
@@ -136,6 +143,19 @@ fn the_reference_has_every_key_that_is_known_and_no_other() {
     // `[issuer.eab]` and `[acme.eab]` are one section of the reference.
     assert_eq!(known.remove("issuer.eab"), known.get("acme.eab").cloned());
     assert_eq!(sorted(documented), sorted(known));
+}
+
+#[test]
+fn the_reference_has_every_dns_provider_and_what_it_is_told() {
+    let reference = include_str!("../../../docs/config.md");
+    for provider in DnsProvider::all() {
+        let row = reference.lines().find(|line| line.starts_with(&format!("| {} |", provider.name)));
+        let row = row.unwrap_or_else(|| panic!("{} is in the reference", provider.name));
+        for setting in provider.settings {
+            assert!(row.contains(&format!("`{}`", setting.name)), "{}.{}: {row}", provider.name, setting.name);
+        }
+        assert_eq!(row.matches('`').count(), 2 * provider.settings.len(), "{row}");
+    }
 }
 
 #[test]

@@ -53,6 +53,11 @@ fn mangle(seed: &str, random: &mut fastrand::Rng) -> bool {
             if let Some(eab) = config.acme.as_mut().and_then(|acme| acme.issuer.eab.as_mut()) {
                 eab.hmac_key = "masked".to_owned();
             }
+            for solver in &mut config.dns {
+                let secret = |name: &str| solver.provider.setting(name).is_some_and(|setting| setting.secret);
+                let secrets: Vec<String> = solver.settings.keys().filter(|name| secret(name)).cloned().collect();
+                secrets.into_iter().for_each(|name| drop(solver.settings.insert(name, "masked".to_owned())));
+            }
             let shown = config.to_toml().replace("***", "masked");
             // A secret's folder is watched; the mask has none.
             config.watched = vec![config.file.parent().expect("a folder").to_owned()];

@@ -14,6 +14,7 @@ const FULL: &str = r#"
 workers = 3
 trusted_proxies = ["10.1.2.3/8", "192.0.2.7"]
 include = []
+resolvers = ["192.0.2.53", "[2001:db8::53]:5353"]
 
 [[listener]]
 address = "192.0.2.1:8443"
@@ -84,6 +85,22 @@ per_client = "3 in 10m"
 per_domain = "4 in 1day"
 allowed_for = "1m"
 refused_for = "2m"
+
+[[dns]]
+id = "1"
+provider = "route53"
+zones = ["Example.org", "apps.example.net"]
+ttl = 30
+propagation_timeout = "90s"
+nameservers = ["192.0.2.54"]
+role = "arn:aws:iam::123456789012:role/dns"
+external_id = "x"
+hosted_zone_id = "Z1"
+region = "eu-west-1"
+profile = "ops"
+access_key_id = "AKIAIOSFODNN7EXAMPLE"
+secret_access_key = "abc_-123"
+endpoint = "https://aws.example.com"
 
 [[route]]
 name = "shop"

@@ -13,6 +13,8 @@ use super::{ca, within};
 /// A CA and the DNS that it asks; both killed when it is dropped.
 pub(crate) struct Pebble {
     api: SocketAddr,
+    dns: String,
+    management: String,
     _home: TempDir,
     processes: Vec<Child>,
 }
@@ -36,6 +38,21 @@ impl Pebble {
             seconds,
             bad_nonces: "15",
         }
+    }
+
+    /// The DNS server that it asks.
+    pub(crate) fn dns(&self) -> &str {
+        &self.dns
+    }
+
+    /// Puts a CAA record into that DNS.
+    pub(crate) fn forbid(&self, host: &str, ca: &str) {
+        let body = json!({ "host": format!("{host}."), "policies": [{ "tag": "issue", "value": ca }] }).to_string();
+        let url = format!("http://{}/add-caa", self.management);
+        within("the record is taken", || {
+            let status = Command::new("curl").args(["-sf", "-d", &body, &url]).status().expect("curl runs");
+            status.success().then_some(())
+        });
     }
 
     /// The config that has doorward use it.
@@ -102,7 +119,8 @@ impl PebblePlan {
             run("pebble-challtestsrv", &[names.as_slice(), &nothing_else].concat()),
             run("pebble", &["-config", &file("pebble.json").display().to_string(), "-dnsserver", &dns]),
         ];
-        let pebble = Pebble { api: self.api, _home: self.home, processes };
+        let pebble =
+            Pebble { api: self.api, dns: dns.clone(), management: management.clone(), _home: self.home, processes };
         within("pebble listens", || TcpStream::connect(pebble.api).ok());
         pebble
     }

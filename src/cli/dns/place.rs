@@ -1,0 +1,56 @@
+//! Where solvers are: the config and the storage that it names.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::Failure;
+use crate::config::{Config, Found, Machine, Storage as StorageConfig, load_on};
+use crate::dns::{Resolver, Solvers};
+use crate::storage::{FileStorage, Storage};
+
+/// Which doorward it is about.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Place {
+    /// The config file, which names the storage
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The storage folder, in place of the config's
+    #[arg(long, value_name = "PATH")]
+    storage: Option<PathBuf>,
+}
+
+impl Place {
+    /// What the config says; the defaults where there is none at the usual place.
+    pub(super) fn config(&self) -> Result<Config, Failure> {
+        let usual = Path::new(super::super::CONFIG_FILE);
+        let file = match &self.config {
+            Some(file) => file.as_path(),
+            None if self.storage.is_none() && usual.exists() => usual,
+            None => return Ok(Config::default()),
+        };
+        // Files that other sections name need not be there.
+        let machine = Machine { look: |_| Found::Assumed, ..Machine::this() };
+        let loaded = load_on(file, machine).map_err(|faults| Failure::Wrong(faults.to_string()))?;
+        Ok(loaded.config)
+    }
+
+    /// The storage, made where it is missing.
+    pub(super) fn storage(&self, config: &Config) -> Result<Arc<dyn Storage>, Failure> {
+        let StorageConfig::File { path } = &config.storage;
+        let path = self.storage.as_ref().unwrap_or(path);
+        Ok(Arc::new(FileStorage::open(path)?))
+    }
+
+    /// Every solver, of the config and of the storage.
+    pub(super) async fn solvers(&self) -> Result<(Config, Arc<dyn Storage>, Solvers), Failure> {
+        let config = self.config()?;
+        let storage = self.storage(&config)?;
+        let resolver = Resolver::new(&config.resolvers);
+        let solvers = Solvers::new(Arc::clone(&storage), resolver.clone());
+        solvers.configure(&config.dns, resolver);
+        let _watched = solvers.load().await?;
+        Ok((config, storage, solvers))
+    }
+}
