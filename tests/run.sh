@@ -10,6 +10,9 @@ cc        gcc
 curl      curl
 openssl   openssl
 pebble    pebble
+certbot   certbot
+caddy     caddy
+lego      lego
 h2load    nghttp2-client
 nginx     nginx-light
 "

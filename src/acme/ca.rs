@@ -8,6 +8,7 @@ use instant_acme::CertificateIdentifier;
 
 use super::AcmeError;
 use super::certificate::Issued;
+use super::progress::Progress;
 use super::solver::Failed;
 use crate::config::{self, CertificateId};
 use crate::names::HostPattern;
@@ -24,6 +25,8 @@ pub(super) struct Job<'a> {
     pub(super) failed: &'a Failed,
     /// Whether the certificate is written to the storage; one of a test CA is not.
     pub(super) keep: bool,
+    /// Where it is shown how far it is with each name.
+    pub(super) progress: &'a Progress,
 }
 
 /// Start and end of a renewal window in unix seconds, and when to ask again.

@@ -26,6 +26,9 @@ pub(super) struct Meta {
     pub(super) ari: Option<Ari>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) summary: Option<Summary>,
+    /// When it was revoked by command, unix seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) revoked: Option<u64>,
 }
 
 /// The CA's last word on the renewal (RFC 9773), and when to ask again; unix seconds.
@@ -125,6 +128,10 @@ impl Issued {
 
     /// When it is to be renewed, by what is known.
     pub(super) fn due(&self) -> SystemTime {
+        // It is worth nothing any more.
+        if let Some(revoked) = self.meta.revoked {
+            return from_unix(revoked);
+        }
         let window = self.meta.ari.and_then(|ari| ari.window);
         let window = window.map(|(start, end)| Window { start: from_unix(start), end: from_unix(end) });
         // The serial number is as random as anything, and stays.

@@ -67,6 +67,9 @@ pub enum AcmeError {
         /// The types of challenge that the CA offers.
         offered: String,
     },
+    /// A certificate that none of the config's issuers issued to us.
+    #[error("{0} was not issued to this doorward by an issuer of the config: revoke it where it was made")]
+    NotOurs(String),
     /// The order ended without a certificate and without an explanation.
     #[error("the order ended as {0} without an explanation")]
     Ended(&'static str),

@@ -14,11 +14,13 @@ use rcgen::KeyPair;
 
 use super::certificate::{self, Meta, Summary};
 use super::clock::unix;
+use super::progress::Progress;
 use super::record::Record;
 use super::request::{identifier, new_key, signing_request};
 use super::session::{self, Session, ask, fetch_authorizations};
 use super::solver::{self, Challenge, Failed, Solver};
 use super::{AcmeError, Clock};
+use crate::certs::Vault;
 use crate::config::{self, CertificateId};
 use crate::names::HostPattern;
 use crate::storage::{Storage, keys};
@@ -39,10 +41,11 @@ pub(super) struct Issuer<'a> {
     pub(super) clock: &'a Clock,
     /// Whether the certificate is written to the storage.
     pub(super) keep: bool,
+    pub(super) progress: &'a Progress,
 }
 
 /// How an order ended for now.
-enum Progress {
+enum Step {
     /// The chain, PEM.
     Issued(String),
     /// It can't be continued; a new one is needed.
@@ -60,9 +63,9 @@ impl Issuer<'_> {
         let Some((order, record)) = self.resume(session, id, names).await? else { return Ok(false) };
         tracing::info!(certificate = %id, order = record.order, "going on with the order");
         match self.complete(session, id, order, &record, names).await? {
-            Progress::Issued(chain) => self.keep(id, &chain, &record, names).await.map(|()| true),
+            Step::Issued(chain) => self.keep(id, &chain, &record, names).await.map(|()| true),
             // What happened before this attempt is no reason for it to fail.
-            Progress::Dead(error) => {
+            Step::Dead(error) => {
                 tracing::info!(certificate = %id, %error, "the earlier order came to nothing; making a new one");
                 self.storage.delete(&keys::order(id)).await?;
                 Ok(false)
@@ -79,8 +82,8 @@ impl Issuer<'_> {
     ) -> Result<(), AcmeError> {
         let (order, record) = self.begin(session, id, names, replaces).await?;
         match self.complete(session, id, order, &record, names).await? {
-            Progress::Issued(chain) => self.keep(id, &chain, &record, names).await,
-            Progress::Dead(error) => {
+            Step::Issued(chain) => self.keep(id, &chain, &record, names).await,
+            Step::Dead(error) => {
                 self.storage.delete(&keys::order(id)).await?;
                 Err(error)
             }
@@ -169,7 +172,7 @@ impl Issuer<'_> {
         mut order: Order,
         record: &Record,
         names: &[HostPattern],
-    ) -> Result<Progress, AcmeError> {
+    ) -> Result<Step, AcmeError> {
         if order.state().status == OrderStatus::Pending {
             let tokens = self.authorize(session, id, &mut order).await?;
             let pending = |status| status == OrderStatus::Pending;
@@ -181,12 +184,13 @@ impl Issuer<'_> {
                 }
             }
             left_pending?;
+            self.progress.all("proven; the CA issues");
         }
         if order.state().status == OrderStatus::Ready {
             let key = KeyPair::from_pem(&record.key)?;
             let csr = signing_request(names, &key)?;
             match ask!(session.seen, order.finalize_csr(&csr)) {
-                Err(error) if error.is_final() => return Ok(Progress::Dead(error)),
+                Err(error) if error.is_final() => return Ok(Step::Dead(error)),
                 done => done?,
             }
         }
@@ -196,10 +200,10 @@ impl Issuer<'_> {
         }
         match order.state().status {
             OrderStatus::Valid => match ask!(session.seen, order.certificate())? {
-                Some(chain) => Ok(Progress::Issued(chain)),
+                Some(chain) => Ok(Step::Issued(chain)),
                 None => Err(AcmeError::Ended("processing")),
             },
-            OrderStatus::Invalid => Ok(Progress::Dead(self.why_invalid(session, &mut order).await)),
+            OrderStatus::Invalid => Ok(Step::Dead(self.why_invalid(session, &mut order).await)),
             // Ready once more: finalizing was not taken; the next attempt does it again.
             OrderStatus::Ready => Err(AcmeError::Ended("ready")),
             OrderStatus::Processing => Err(AcmeError::Ended("processing")),
@@ -219,10 +223,11 @@ impl Issuer<'_> {
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
             let mut authorization = authorization.map_err(|e| session.seen.explain(e))?;
+            let name = authorization.identifier().to_string();
             if authorization.status != AuthorizationStatus::Pending {
+                self.progress.set(&name, "proven already");
                 continue;
             }
-            let name = authorization.identifier().to_string();
             let offered: Vec<_> = authorization.challenges.iter().map(|challenge| challenge.r#type.clone()).collect();
             let (pattern, solver) = self.choose(&name, &offered).await?;
             let challenge = authorization
@@ -231,6 +236,7 @@ impl Issuer<'_> {
             let (token, answer) = (challenge.token.as_str(), challenge.key_authorization());
             let asked = Challenge { certificate: id, name: &pattern, token, key_authorization: answer.as_str() };
             solver.present(&asked).await?;
+            self.progress.placed(&name, &solver.challenge_type());
             presented.push((solver, challenge.token.clone()));
             // One that is being looked at already, by an earlier process's word, needs no further word.
             chosen.push((name, solver, challenge.status == ChallengeStatus::Pending));
@@ -247,6 +253,7 @@ impl Issuer<'_> {
             let mut authorization = authorization.map_err(|e| session.seen.explain(e))?;
             let name = authorization.identifier().to_string();
             let Some((_, solver, _)) = chosen.iter().find(|(chosen, _, _)| *chosen == name) else { continue };
+            self.progress.validated(&name, &solver.challenge_type());
             if let Some(mut challenge) = authorization.challenge(solver.challenge_type())
                 && let Err(error) = ask!(session.seen, challenge.set_ready())
             {
@@ -376,13 +383,14 @@ impl Issuer<'_> {
             return Ok(self.storage.delete(&keys::order(id)).await?);
         }
         // The bundle last but for the record: a crash in between resumes the order and writes both again.
+        Vault::new(Arc::clone(self.storage)).archive(id, unix(now)).await?;
         let meta = Meta {
             issuer: self.acme.issuer.name.clone(),
             directory: self.acme.issuer.directory.clone(),
             profile: self.acme.issuer.profile.clone(),
             issued: unix(now),
-            ari: None,
             summary: Some(summary),
+            ..Meta::default()
         };
         meta.save(&**self.storage, id).await?;
         self.storage.write(&keys::certificate(id), bundle.as_bytes()).await?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use prometheus::{IntCounterVec, Opts, Registry};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
@@ -16,6 +16,7 @@ use super::network::Network;
 use super::plan::Step;
 use super::tended::Tended;
 use super::tending::{Shared, tend};
+use super::wanted::{Wanted, by_id, wildcards};
 use super::{Clock, Dns01, Http01, Pace, Solver, State, Status, TlsAlpn01};
 use crate::certs::{Challenges, LocalIssuer, Table};
 use crate::config::{self, CertificateId};
@@ -32,28 +33,6 @@ const FRESH: usize = 6;
 const LOOKS: usize = 16;
 /// Questions for a renewal window at once: apart from the orders, which must never wait for them.
 const ASKS: usize = 4;
-
-/// A certificate that a route wants from ACME.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// What it is called in storage and in the table; [`super::certificate_id`] makes one.
-    pub id: CertificateId,
-    /// Its names: at least one. Wildcards need a solver of DNS-01 for their zone.
-    pub names: Vec<HostPattern>,
-    /// Whether one of the local CA is served until the first one is there.
-    pub self_signed_meanwhile: bool,
-    /// Whether a client asked for it, at a handshake.
-    pub on_demand: bool,
-}
-
-impl Wanted {
-    /// Its names sorted, so that another order in the config is no change.
-    fn in_order(mut self) -> Self {
-        self.names.sort();
-        self.names.dedup();
-        self
-    }
-}
 
 /// What the manager works with.
 #[derive(Clone, Debug)]
@@ -124,6 +103,7 @@ impl Manager {
             solvers,
             budget,
             counter,
+            wildcards: ArcSwap::default(),
         };
         let entries = Mutex::default();
         Ok(Self { shared: Arc::new(shared), drain, acme: watch::Sender::new(None), entries })
@@ -147,6 +127,7 @@ impl Manager {
             changed
         });
         let wanted = by_id(wanted);
+        self.shared.wildcards.store(Arc::new(wildcards(&wanted)));
         let mut entries = self.entries();
         entries.retain(|id, entry| {
             let stays = match wanted.get(id) {
@@ -210,9 +191,23 @@ impl Manager {
     /// How each wanted certificate stands, by id.
     #[must_use]
     pub fn status(&self) -> Vec<Status> {
-        let issuer = self.acme.borrow().as_ref().map(|acme| acme.issuer.name.clone());
-        let status = |entry: &Entry| Status { issuer: issuer.clone(), ..entry.certificate.status().clone() };
+        let acme = self.acme.borrow().clone();
+        let status = |entry: &Entry| {
+            let tended = &entry.certificate;
+            let issuer = tended.wanted.acme(acme.as_ref()).map(|acme| acme.issuer.name.clone());
+            Status { issuer, progress: tended.progress.list(), ..tended.status().clone() }
+        };
         self.entries().values().map(status).collect()
+    }
+
+    /// Whether there is a way to prove this name as things stand.
+    pub async fn can_prove(&self, name: &HostPattern) -> bool {
+        for solver in &self.shared.solvers {
+            if solver.can_prove(name).await {
+                return true;
+            }
+        }
+        false
     }
 
     /// Orders the certificate now, whatever its age and whatever failed before. Returns whether it is wanted.
@@ -278,16 +273,6 @@ fn solvers(services: &Services) -> Vec<Arc<dyn Solver>> {
         Arc::new(TlsAlpn01::new(challenges, storage, clock())),
         Arc::new(Dns01::new(Arc::clone(&services.dns))),
     ]
-}
-
-/// Routes for the same names share a certificate, and what one of them allows is allowed.
-fn by_id(wanted: Vec<Wanted>) -> BTreeMap<CertificateId, Wanted> {
-    let mut all: BTreeMap<CertificateId, Wanted> = BTreeMap::new();
-    for one in wanted.into_iter().map(Wanted::in_order) {
-        let self_signed_meanwhile = one.self_signed_meanwhile;
-        all.entry(one.id.clone()).or_insert(one).self_signed_meanwhile |= self_signed_meanwhile;
-    }
-    all
 }
 
 #[cfg(test)]

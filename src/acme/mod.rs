@@ -8,6 +8,7 @@
 
 mod account;
 mod ask;
+mod asked;
 mod backoff;
 mod budget;
 mod ca;
@@ -24,6 +25,7 @@ mod memory;
 mod network;
 mod on_demand;
 mod plan;
+mod progress;
 mod record;
 mod renewal;
 mod request;
@@ -34,20 +36,23 @@ mod tended;
 mod tending;
 mod tls_alpn01;
 mod turn;
+mod wanted;
 
 pub use account::account_uri;
+pub use asked::{Asked, Reason, find_issuer, revoke, revoked};
 pub use backoff::Pace;
 pub use budget::{BudgetView, LimitView, budget};
 pub use clock::{Clock, ClockHand};
 pub use dns01::Dns01;
 pub use error::AcmeError;
 pub use http01::Http01;
-pub use manager::{Manager, Services, Wanted};
+pub use manager::{Manager, Services};
 pub use on_demand::OnDemandIssuer;
 pub use renewal::{Validity, Window};
 pub use solver::{Challenge, Solver, lock_name};
-pub use status::{State, Status};
+pub use status::{Kept, State, Status};
 pub use tls_alpn01::TlsAlpn01;
+pub use wanted::Wanted;
 
 use crate::config::CertificateId;
 use crate::names::HostPattern;

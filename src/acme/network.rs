@@ -83,6 +83,7 @@ impl Network {
             failed: job.failed,
             clock: &self.clock,
             keep: job.keep,
+            progress: job.progress,
         }
     }
 }

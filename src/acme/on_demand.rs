@@ -243,5 +243,5 @@ impl Drop for Visit {
 /// The certificate for one name.
 fn wanted_for(name: &Hostname) -> Wanted {
     let names = vec![HostPattern::Exact(name.clone())];
-    Wanted { id: certificate_id(&names), names, self_signed_meanwhile: false, on_demand: true }
+    Wanted { id: certificate_id(&names), names, self_signed_meanwhile: false, on_demand: true, asked: None }
 }

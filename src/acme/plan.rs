@@ -10,13 +10,16 @@ use super::certificate::{Issued, seconds};
 use super::clock::{from_unix, unix};
 use super::record::Record;
 use super::status::State;
+use super::wanted::Wildcards;
 use super::{AcmeError, Services, Wanted};
-use crate::certs::Certificate;
-use crate::config;
-use crate::storage::keys;
+use crate::certs::{Certificate, Origin, Vault};
+use crate::config::{self, CertificateId};
+use crate::names::HostPattern;
 
 /// How soon it is seen that a directory's certificate no longer covers the names.
 const COVERED_LOOK: Duration = Duration::from_secs(60);
+/// How soon it is seen that a wildcard that is waited for has failed.
+const AWAITED_LOOK: Duration = Duration::from_secs(2);
 /// How soon it is looked again where the storage failed.
 const STORAGE_LOOK: Duration = Duration::from_secs(30);
 /// An order for names that a directory's certificate covers begins this long before that one's end.
@@ -47,8 +50,14 @@ pub(super) enum Step {
 }
 
 /// Looks at the storage, the table and the clock, and asks nobody else.
-pub(super) async fn plan(services: &Services, acme: Option<&Arc<config::Acme>>, wanted: &Wanted, forced: bool) -> Plan {
-    match look(services, acme, wanted, forced).await {
+pub(super) async fn plan(
+    services: &Services,
+    acme: Option<&Arc<config::Acme>>,
+    wanted: &Wanted,
+    forced: bool,
+    wildcards: &Wildcards,
+) -> Plan {
+    match look(services, acme, wanted, forced, wildcards).await {
         Ok(plan) => plan,
         Err(error) => {
             tracing::error!(certificate = %wanted.id, %error, "the storage cannot be used");
@@ -76,6 +85,7 @@ async fn look(
     acme: Option<&Arc<config::Acme>>,
     wanted: &Wanted,
     forced: bool,
+    wildcards: &Wildcards,
 ) -> Result<Plan, AcmeError> {
     let (storage, now) = (&services.storage, services.clock.now());
     let issued = Issued::load(&**storage, &wanted.id, now).await?;
@@ -91,8 +101,10 @@ async fn look(
         lifetime: issued.as_ref().map(|i| i.validity().lifetime()),
     };
     let Some(acme) = acme else { return Ok(plan) };
-    if !forced && covered(services, wanted, now).await? {
-        plan.step = Step::Wait(Some(now + COVERED_LOOK));
+    let cover =
+        if forced || wanted.asked.is_some() { Cover::None } else { covered(services, wanted, now, wildcards).await? };
+    if cover != Cover::None {
+        plan.step = Step::Wait(Some(now + if cover == Cover::There { COVERED_LOOK } else { AWAITED_LOOK }));
         plan.state = State::Covered;
         plan.failure = None;
         return Ok(plan);
@@ -137,9 +149,25 @@ async fn look(
     Ok(plan)
 }
 
-/// Whether a certificate that an operator put there is valid for all names, and will be for a while.
-async fn covered(services: &Services, wanted: &Wanted, now: SystemTime) -> Result<bool, AcmeError> {
-    let Some(first) = wanted.names.first() else { return Ok(true) };
+/// Whether another certificate makes an order needless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cover {
+    /// No.
+    None,
+    /// One that is wanted and has a wildcard will do, once it is there.
+    Awaited,
+    /// One is valid for all names, and will be for a while.
+    There,
+}
+
+/// Looks for a certificate that an operator brought, or had generated with a wildcard, and that has all names.
+async fn covered(
+    services: &Services,
+    wanted: &Wanted,
+    now: SystemTime,
+    wildcards: &Wildcards,
+) -> Result<Cover, AcmeError> {
+    let Some(first) = wanted.names.first() else { return Ok(Cover::There) };
     for certificate in services.table.all_for(&first.to_string()) {
         let id = certificate.id();
         if *id == wanted.id || !lasts(&certificate, now) || services.local.keeps(id) {
@@ -147,15 +175,135 @@ async fn covered(services: &Services, wanted: &Wanted, now: SystemTime) -> Resul
         }
         let all = certificate.covers_all(&wanted.names);
         // Not one that ACME got for other routes: that one's renewal is not this one's business.
-        if all && services.storage.read(&keys::certificate(id)).await?.is_none() {
-            return Ok(true);
+        if all && !is_generated(services, id).await? {
+            return Ok(Cover::There);
         }
     }
-    Ok(false)
+    piggyback(services, wanted, now, wildcards).await
+}
+
+/// One wildcard serves the regular names of many apps, with no order for each. Names with a wildcard of their own
+/// are ordered by themselves: so no two certificates ever wait for each other.
+async fn piggyback(
+    services: &Services,
+    wanted: &Wanted,
+    now: SystemTime,
+    wildcards: &Wildcards,
+) -> Result<Cover, AcmeError> {
+    if wanted.names.iter().any(HostPattern::is_wildcard) {
+        return Ok(Cover::None);
+    }
+    for (id, names) in wildcards.iter().filter(|(id, _)| *id != wanted.id) {
+        if !wanted.names.iter().all(|name| names.iter().any(|other| other.covers(name))) {
+            continue;
+        }
+        match services.table.get(id) {
+            Some(certificate) if lasts(&certificate, now) && certificate.covers_all(&wanted.names) => {
+                return Ok(Cover::There);
+            }
+            // It is on its way, unless it has failed: then the names are better off with a certificate of their own.
+            None if Failure::load(&*services.storage, id).await?.is_none() => return Ok(Cover::Awaited),
+            _ => {}
+        }
+    }
+    Ok(Cover::None)
+}
+
+/// Whether ACME got it: what an operator brought has no word of a CA beside it.
+async fn is_generated(services: &Services, id: &CertificateId) -> Result<bool, AcmeError> {
+    let about = Vault::new(Arc::clone(&services.storage)).about(id).await?;
+    Ok(about.is_some_and(|about| about.origin == Origin::Generated))
 }
 
 fn lasts(certificate: &Certificate, now: SystemTime) -> bool {
     let lifetime = from_unix(u64::try_from(certificate.not_after() - certificate.not_before()).unwrap_or(0));
     let lifetime = lifetime.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     certificate.is_valid_at(seconds(now)) && certificate.is_valid_at(seconds(now + COVERED_MARGIN.min(lifetime / 10)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::acme::{Clock, Pace};
+    use crate::certs::testing::{Order, TestCa};
+    use crate::certs::{About, Bundle, Challenges, LocalIssuer, Table, unix_now};
+    use crate::storage::MemoryStorage;
+
+    fn services(folder: &std::path::Path) -> Services {
+        let table = Arc::new(Table::new());
+        let storage: Arc<dyn crate::storage::Storage> = Arc::new(MemoryStorage::new());
+        let resolver = crate::dns::Resolver::new(&[]);
+        Services {
+            dns: Arc::new(crate::dns::Solvers::new(Arc::clone(&storage), resolver)),
+            storage,
+            local: Arc::new(LocalIssuer::new(folder.to_owned(), Arc::clone(&table))),
+            table,
+            challenges: Arc::new(Challenges::new()),
+            clock: Clock::system(),
+            pace: Pace::default(),
+        }
+    }
+
+    fn wanted(id: &str, name: &str) -> Wanted {
+        let names = vec![name.parse().expect("a name")];
+        Wanted { id: CertificateId::new(id), names, self_signed_meanwhile: false, on_demand: false, asked: None }
+    }
+
+    /// Puts a certificate where it would be served from.
+    async fn put(services: &Services, id: &str, name: &str, about: Option<Origin>) {
+        let issued = TestCa::new("plan").issue(Order::new(&[name]));
+        let text = format!("{}{}", issued.key, issued.certificate);
+        let bundle = Bundle::from_text(CertificateId::new(id), id, text.as_bytes(), unix_now()).expect("sound");
+        let vault = Vault::new(Arc::clone(&services.storage));
+        let about = about.map(|origin| About { origin, since: 1, from: None });
+        match about {
+            Some(about) => vault.put(&bundle, &about).await.expect("stored"),
+            None => {
+                let key = crate::storage::keys::certificate(bundle.certificate.id());
+                services.storage.write(&key, bundle.pem.as_bytes()).await.expect("stored");
+            }
+        }
+        services.table.insert(bundle.certificate);
+    }
+
+    async fn state(services: &Services, wanted: &Wanted, wildcards: &Wildcards) -> State {
+        let acme = Arc::new(config::Acme::default());
+        plan(services, Some(&acme), wanted, false, wildcards).await.state
+    }
+
+    #[tokio::test]
+    async fn one_wildcard_that_is_wanted_serves_the_names_below_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let services = services(folder.path());
+        let (app, wild) = (wanted("app", "a.apps.test"), wanted("wild", "*.apps.test"));
+        let wildcards = vec![(wild.id.clone(), wild.names.clone())];
+        assert_eq!(state(&services, &app, &Vec::new()).await, State::Waiting, "nothing covers it");
+        // Not there yet, but on its way; the wildcard itself waits for nobody.
+        assert_eq!(state(&services, &app, &wildcards).await, State::Covered);
+        assert_eq!(state(&services, &wild, &wildcards).await, State::Waiting);
+        // It failed: the app is better off with its own.
+        let error = AcmeError::Ended("invalid");
+        let failure = Failure::after(None, &error, Pace::default(), services.clock.now());
+        failure.save(&*services.storage, &wild.id).await.expect("stored");
+        assert_eq!(state(&services, &app, &wildcards).await, State::Waiting);
+        // There, though its last renewal failed.
+        put(&services, "wild", "*.apps.test", None).await;
+        assert_eq!(state(&services, &app, &wildcards).await, State::Covered);
+        // Nobody wants it any more, so nobody renews it.
+        assert_eq!(state(&services, &app, &Vec::new()).await, State::Waiting);
+        // What an operator asked for is ordered whatever covers it.
+        let asked = Wanted { asked: Some(crate::acme::Asked::default()), ..app };
+        assert_eq!(state(&services, &asked, &wildcards).await, State::Waiting);
+    }
+
+    #[tokio::test]
+    async fn what_an_operator_brought_covers_and_what_a_ca_gave_for_others_does_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let services = services(folder.path());
+        let app = wanted("app", "a.apps.test");
+        put(&services, "other-route", "*.apps.test", None).await;
+        assert_eq!(state(&services, &app, &Vec::new()).await, State::Waiting);
+        put(&services, "brought", "*.apps.test", Some(Origin::Imported)).await;
+        assert_eq!(state(&services, &app, &Vec::new()).await, State::Covered);
+    }
 }

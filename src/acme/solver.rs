@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::AcmeError;
 use crate::config::{self, CertificateId};
 use crate::names::HostPattern;
+use crate::storage::keys;
 
 /// What a CA asks for, for one name.
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +107,7 @@ impl Failed {
 /// The lock that is held while a certificate is ordered.
 #[must_use]
 pub fn lock_name(certificate: &CertificateId) -> String {
-    format!("acme-{certificate}")
+    keys::certificate_lock(certificate)
 }
 
 /// The solver for a name, of those whose challenge the CA offers: the first in order of preference. Those of

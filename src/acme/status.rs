@@ -1,6 +1,15 @@
 //! [`Status`]: how a certificate stands, for `doorward status`.
 
+use std::time::SystemTime;
+
 use serde::Serialize;
+
+use super::Wanted;
+use super::backoff::Failure;
+use super::certificate::Issued;
+use super::clock::unix;
+use crate::config::CertificateId;
+use crate::storage::{Storage, StorageError};
 
 /// How one wanted certificate stands. Times are unix seconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -25,6 +34,66 @@ pub struct Status {
     pub last_failure: Option<u64>,
     /// When the next attempt may be made.
     pub next_attempt: Option<u64>,
+    /// Names, and how far the last order is with each.
+    pub progress: Vec<(String, String)>,
+}
+
+impl Status {
+    /// Not looked at yet.
+    pub(super) fn starting(wanted: &Wanted) -> Self {
+        Self {
+            id: wanted.id.to_string(),
+            names: wanted.names.iter().map(ToString::to_string).collect(),
+            issuer: None,
+            state: State::Starting,
+            not_after: None,
+            renew_at: None,
+            failures: 0,
+            last_error: None,
+            last_failure: None,
+            next_attempt: None,
+            progress: Vec::new(),
+        }
+    }
+}
+
+/// What the storage tells of a certificate's orders, whether or not anybody looks after it now. Unix seconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// The issuer's name; none where no CA issued it.
+    pub issuer: Option<String>,
+    /// When it was issued.
+    pub issued: Option<u64>,
+    /// When it is to be renewed.
+    pub renew_at: Option<u64>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// The last failure, in plain words.
+    pub last_error: Option<String>,
+    /// When that was.
+    pub last_failure: Option<u64>,
+    /// When the next attempt may be made.
+    pub next_attempt: Option<u64>,
+}
+
+impl Kept {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub async fn load(storage: &dyn Storage, id: &CertificateId, now: SystemTime) -> Result<Self, StorageError> {
+        let issued = Issued::load(storage, id, now).await?.filter(|issued| !issued.meta.directory.is_empty());
+        let failure = Failure::load(storage, id).await?;
+        Ok(Self {
+            issuer: issued.as_ref().map(|issued| issued.meta.issuer.clone()),
+            issued: issued.as_ref().map(|issued| issued.meta.issued),
+            renew_at: issued.as_ref().map(|issued| unix(issued.due())),
+            failures: failure.as_ref().map_or(0, |failure| failure.attempts),
+            last_error: failure.as_ref().map(|failure| failure.error.clone()),
+            last_failure: failure.as_ref().map(|failure| failure.at),
+            next_attempt: failure.map(|failure| failure.next),
+        })
+    }
 }
 
 /// What is going on with a wanted certificate.

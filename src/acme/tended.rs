@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::plan::Plan;
+use super::progress::Progress;
 use super::{State, Status, Wanted};
 use crate::names::HostPattern;
 
@@ -16,24 +17,16 @@ pub(super) struct Tended {
     forced: AtomicBool,
     poke: Notify,
     status: Mutex<Status>,
+    /// How far the order under way is.
+    pub(super) progress: Progress,
 }
 
 impl Tended {
     /// Nothing is known of it yet.
     pub(super) fn new(wanted: Wanted) -> Self {
-        let status = Status {
-            id: wanted.id.to_string(),
-            names: wanted.names.iter().map(ToString::to_string).collect(),
-            issuer: None,
-            state: State::Starting,
-            not_after: None,
-            renew_at: None,
-            failures: 0,
-            last_error: None,
-            last_failure: None,
-            next_attempt: None,
-        };
-        Self { wanted, forced: AtomicBool::new(false), poke: Notify::new(), status: Mutex::new(status) }
+        let status = Mutex::new(Status::starting(&wanted));
+        let (forced, poke, progress) = (AtomicBool::new(false), Notify::new(), Progress::default());
+        Self { wanted, forced, poke, status, progress }
     }
 
     /// Has it ordered now, whatever its age and whatever failed before.

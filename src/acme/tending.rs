@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use prometheus::IntCounterVec;
 use tokio::sync::{Semaphore, watch};
 
@@ -16,6 +16,7 @@ use super::clock::{from_unix, unix};
 use super::plan::{self, Plan, Step};
 use super::tended::Tended;
 use super::turn::Turn;
+use super::wanted::Wildcards;
 use super::{AcmeError, Clock, Services, Solver, State, lock_name};
 use crate::config::{self, CertificateId};
 use crate::names::HostPattern;
@@ -35,6 +36,8 @@ pub(super) struct Shared {
     pub(super) solvers: Vec<Arc<dyn Solver>>,
     pub(super) budget: Budget,
     pub(super) counter: IntCounterVec,
+    /// Those that are wanted and have a wildcard: they may cover what others want.
+    pub(super) wildcards: ArcSwap<Wildcards>,
 }
 
 /// Looks after one certificate for ever.
@@ -43,7 +46,7 @@ pub(super) async fn tend(shared: &Shared, tended: &Tended, mut acme: watch::Rece
     let mut zones = shared.services.dns.changed();
     loop {
         zones.mark_unchanged();
-        let current = acme.borrow_and_update().clone();
+        let current = tended.wanted.acme(acme.borrow_and_update().as_ref());
         let forced = tended.take_force();
         let plan = shared.look(&current, tended, forced).await;
         tended.show(&plan, plan.state);
@@ -70,7 +73,7 @@ pub(super) async fn tend(shared: &Shared, tended: &Tended, mut acme: watch::Rece
                 if changed.is_err() {
                     return;
                 }
-                let new = acme.borrow().clone();
+                let new = tended.wanted.acme(acme.borrow().as_ref());
                 shared.forgive(tended, current.as_deref(), new.as_deref()).await;
             }
         }
@@ -88,7 +91,7 @@ impl Shared {
     pub(super) async fn look(&self, acme: &Option<Arc<config::Acme>>, tended: &Tended, forced: bool) -> Plan {
         // The semaphore is never closed.
         let _permit = self.looks.acquire().await;
-        plan::plan(&self.services, acme.as_ref(), &tended.wanted, forced).await
+        plan::plan(&self.services, acme.as_ref(), &tended.wanted, forced, &self.wildcards.load()).await
     }
 
     /// Forgets the failures with another issuer, or with other settings for it: what an operator mended is tried
@@ -166,7 +169,7 @@ impl Shared {
         let _fresh = if fresh { self.fresh.acquire().await.ok() } else { None };
         let _permit = self.orders.acquire().await;
         // Another process may have had the lock before, and done it.
-        let plan = plan::plan(services, Some(acme), &tended.wanted, forced).await;
+        let plan = plan::plan(services, Some(acme), &tended.wanted, forced, &self.wildcards.load()).await;
         let Step::Order { .. } = &plan.step else { return Ok(()) };
         tended.show(&plan, State::Ordering);
         tracing::info!(certificate = %id, names = tended.names(), issuer = acme.issuer.name, "getting a certificate");
@@ -179,7 +182,9 @@ impl Shared {
             wanted: &tended.wanted,
             plan: &plan,
             forced,
+            progress: &tended.progress,
         };
+        tended.progress.begin(tended.wanted.names.iter().map(ToString::to_string), "asking the CA");
         match turn.take().await {
             Ok(issuer) => {
                 self.counter.with_label_values(&[issuer.as_str(), "issued"]).inc();

@@ -6,6 +6,7 @@ use super::budget::{Budget, Purpose};
 use super::ca::{Ca, Job};
 use super::memory::Memory;
 use super::plan::{Plan, Step};
+use super::progress::Progress;
 use super::solver::Solver;
 use super::{AcmeError, Services, Wanted};
 use crate::config::{self, Issuer};
@@ -25,6 +26,8 @@ pub(super) struct Turn<'a> {
     pub(super) plan: &'a Plan,
     /// Whether issuers that rest are asked all the same.
     pub(super) forced: bool,
+    /// Where it is shown how far it is.
+    pub(super) progress: &'a Progress,
 }
 
 impl Turn<'_> {
@@ -119,6 +122,7 @@ impl Turn<'_> {
             replaces,
             failed: &memory.failed,
             keep,
+            progress: self.progress,
         };
         if self.ca.resume(&job).await? {
             return Ok(());

@@ -6,6 +6,7 @@
 //! | `GET /certificates` | a list of [`super::view::CertificateView`] |
 //! | `POST /reload` | [`super::view::ReloadView`]: 200 where the config is in force, 422 where it has faults, 500 where it could not be put in force |
 //! | `POST /force` with a [`super::view::ForceView`] | the same again where the certificate that was held back is served now, else 409 with [`super::view::ErrorView`] |
+//! | `POST /certs` with a [`super::certs::Request`] | a [`super::certs::Reply`]; 404 where there is no such certificate, 409 where it would do harm or cannot work, 500 where it failed |
 //!
 //! Anything else: 404 or 405 with [`super::view::ErrorView`]; 503 while doorward is stopping.
 //! Whoever may open the socket may do all of this: its mode (0660) and its folder are the access control.
@@ -29,6 +30,7 @@ use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::certs::{self, Refused};
 use super::command::{Commands, Stopping};
 use super::view::{ErrorView, ForceView, ReloadOutcome};
 
@@ -40,6 +42,8 @@ const CONNECTIONS: usize = 32;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest body that is read, in bytes.
 const BODY: usize = 4096;
+/// As much for `/certs`, which carries certificates: a chain and a key have a few thousand.
+const CERTS_BODY: usize = 1024 * 1024;
 /// How long to wait after an accept failed, for whatever ran out (file descriptors) to come back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -185,9 +189,10 @@ async fn answer(request: Request<Incoming>, commands: Commands) -> Result<Respon
             ReloadOutcome::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         }),
         ("/force", &Method::POST) => force(body, &commands).await,
+        ("/certs", &Method::POST) => change(body, &commands).await,
         ("/status" | "/certificates", _) => not_allowed("GET"),
-        ("/reload" | "/force", _) => not_allowed("POST"),
-        _ => refused(StatusCode::NOT_FOUND, "there is /status, /certificates, /reload and /force"),
+        ("/reload" | "/force" | "/certs", _) => not_allowed("POST"),
+        _ => refused(StatusCode::NOT_FOUND, "there is /status, /certificates, /certs, /reload and /force"),
     })
 }
 
@@ -201,6 +206,29 @@ async fn force(body: Incoming, commands: &Commands) -> Response<Full<Bytes>> {
     match commands.force(asked.id.clone()).await {
         Ok(Ok(())) => json(StatusCode::OK, &asked),
         Ok(Err(error)) => refused(StatusCode::CONFLICT, error),
+        Err(error) => refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+    }
+}
+
+async fn change(body: Incoming, commands: &Commands) -> Response<Full<Bytes>> {
+    let Ok(body) = Limited::new(body, CERTS_BODY).collect().await else {
+        return refused(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than 1 MiB, or was cut");
+    };
+    let request = match serde_json::from_slice::<certs::Request>(&body.to_bytes()) {
+        Ok(request) => request,
+        // The error tells of places and types, never of what a key holds.
+        Err(error) => return refused(StatusCode::BAD_REQUEST, format!("the body is no request: {error}")),
+    };
+    match commands.certs(request).await {
+        Ok(Ok(reply)) => json(StatusCode::OK, &reply),
+        Ok(Err(error)) => {
+            let status = match &error {
+                Refused::Unknown(_) => StatusCode::NOT_FOUND,
+                Refused::No(_) => StatusCode::CONFLICT,
+                Refused::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            };
+            refused(status, error.to_string())
+        }
         Err(error) => refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
     }
 }

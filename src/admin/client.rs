@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
+use super::certs::{self, Reply};
 use super::view::{ErrorView, ForceView, ReloadView, StatusView};
 
 /// How long an answer may take. A reload reads every certificate, so it is not short.
@@ -91,6 +92,16 @@ impl Client {
         Ok(())
     }
 
+    /// `POST /certs`.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`ClientError::Refused`] where nothing was done.
+    pub async fn certs(&self, request: &certs::Request) -> Result<Reply, ClientError> {
+        // Strings, numbers and switches: nothing that JSON could not say.
+        let body = serde_json::to_vec(request).unwrap_or_default();
+        self.ask(Method::POST, "/certs", body.into()).await
+    }
+
     async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, ClientError> {
         let (status, body) = tokio::time::timeout(ANSWER, self.exchange(method, path, body))
             .await
@@ -138,6 +149,7 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::super::api::{self, AdminSocket};
+    use super::super::certs::Refused;
     use super::super::command::{self, Command};
     use super::super::view::{ReloadOutcome, RunState};
     use super::*;
@@ -187,6 +199,15 @@ mod tests {
                         let held = if id == "a/é" { Ok(()) } else { Err(format!("nothing of {id} is pending")) };
                         to.send(held).expect("somebody waits");
                     }
+                    Command::Certs(request, to) => {
+                        let reply = match *request {
+                            certs::Request::List => {
+                                Ok(Reply::List { certificates: vec![], disabled: Default::default() })
+                            }
+                            _ => Err(Refused::Unknown("no such certificate".to_owned())),
+                        };
+                        to.send(reply).expect("somebody waits");
+                    }
                 }
             }
         });
@@ -206,6 +227,13 @@ mod tests {
             let (code, _) = client.exchange(Method::POST, "/force", body.into()).await.expect("an answer");
             assert_eq!(code, StatusCode::BAD_REQUEST, "{body}");
         }
+
+        let list = client.certs(&certs::Request::List).await.expect("an answer");
+        assert!(matches!(list, Reply::List { .. }), "{list:?}");
+        let error = client.certs(&certs::Request::Export { id: "x".to_owned() }).await.expect_err("unknown");
+        assert!(matches!(&error, ClientError::Refused { status: StatusCode::NOT_FOUND, .. }), "{error}");
+        let (code, _) = client.exchange(Method::POST, "/certs", "{}".into()).await.expect("an answer");
+        assert_eq!(code, StatusCode::BAD_REQUEST);
 
         // An app that takes nothing any more.
         app.abort();

@@ -5,6 +5,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::certs::{Refused, Reply, Request};
 use super::view::{ReloadView, StatusView};
 
 /// How many commands may wait; a further one waits to get in.
@@ -19,6 +20,8 @@ pub enum Command {
     Reload(oneshot::Sender<ReloadView>),
     /// Serve the certificate that is held back under this id; the error says why that cannot be.
     Force(String, oneshot::Sender<Result<(), String>>),
+    /// Something about certificates.
+    Certs(Box<Request>, oneshot::Sender<Result<Reply, Refused>>),
 }
 
 /// The app's end.
@@ -65,6 +68,14 @@ impl Commands {
     /// [`Stopping`].
     pub async fn force(&self, id: String) -> Result<Result<(), String>, Stopping> {
         self.ask(|answer| Command::Force(id, answer)).await
+    }
+
+    /// Asks something about certificates; the inner error says why nothing was done.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn certs(&self, request: Request) -> Result<Result<Reply, Refused>, Stopping> {
+        self.ask(|answer| Command::Certs(Box::new(request), answer)).await
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Stopping> {

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use prometheus::{IntCounter, IntGauge};
+use tokio::sync::Notify;
 
 use super::reload::{Fixed, Reloads, Tried};
 use super::{App, Options, StartError, State, certificates, expiry, logs};
@@ -51,8 +52,9 @@ pub(super) fn start(config: Config, mut options: Options) -> Result<App, StartEr
     let registry = metrics.registry();
     let (drain, watch) = drain::channel();
     let challenges = Arc::new(Challenges::new());
-    let certificates =
-        certificates::Sources::start(&runtime, &config, &options, Arc::clone(&challenges), &registry, &watch)?;
+    let refresh = Arc::new(Notify::new());
+    let given = certificates::Given { challenges: Arc::clone(&challenges), refresh: Arc::clone(&refresh) };
+    let certificates = certificates::Sources::start(&runtime, &config, &options, given, &registry, &watch)?;
     options.on_demand.get_or_insert_with(|| certificates.on_demand());
     registry.register(Box::new(expiry::Expiry::new(Arc::clone(&options.table))?))?;
     let dropped = IntCounter::new("doorward_access_log_dropped_total", "Access log lines that were not written.")?;
@@ -85,6 +87,7 @@ pub(super) fn start(config: Config, mut options: Options) -> Result<App, StartEr
     let shared = Shared {
         settings: Arc::new(ArcSwap::from_pointee(settings)),
         challenges,
+        disabled: Arc::clone(options.table.disabled()),
         access,
         permits: Permits::new(config.limits.connections, config.limits.handshakes),
         restarts,
@@ -140,6 +143,7 @@ pub(super) fn start(config: Config, mut options: Options) -> Result<App, StartEr
         workers,
         certificates,
         readiness,
+        refresh,
         reloads,
         last_reload,
         tried,

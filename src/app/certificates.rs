@@ -1,26 +1,38 @@
 //! Where certificates come from: watched folders, the storage, ACME, the local CA. All lead into one table.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 use prometheus::Registry;
 use tokio::runtime::Runtime;
+use tokio::sync::Notify;
 
 use super::{Options, StartError};
-use crate::acme::{self, Clock, Manager, OnDemandIssuer, Pace, Services, Wanted};
-use crate::certs::{Challenges, Directory, DirectoryHandle, LocalIssuer, OnDemand, Stored, Table};
+use crate::acme::{self, Asked, Clock, Manager, OnDemandIssuer, Pace, Services, Wanted};
+use crate::certs::{Challenges, Directory, DirectoryHandle, LocalIssuer, OnDemand, Stored, Table, Vault, Wish};
 use crate::config::{
-    CertificateChoice, CertificateId, Config, HttpsPolicy, Route, RouteHost, Storage as StorageConfig,
+    CertificateChoice, CertificateId, Config, HttpsPolicy, KeyType, Route, RouteHost, Storage as StorageConfig,
 };
 use crate::dns::{Resolver, Solvers};
 use crate::drain::Watch;
 use crate::names::{HostMap, HostPattern};
-use crate::storage::{FileStorage, MemoryStorage, Storage, StorageError};
+use crate::storage::{Events, FileStorage, MemoryStorage, Storage, StorageError, keys};
+
+/// What the certificates share with the rest of the app.
+pub(super) struct Given {
+    /// What HTTP-01 is answered with.
+    pub(super) challenges: Arc<Challenges>,
+    /// Told when an operator wants something else than before.
+    pub(super) refresh: Arc<Notify>,
+}
 
 /// All sources of one process.
 pub(super) struct Sources {
     table: Arc<Table>,
+    vault: Vault,
+    challenges: Arc<Challenges>,
+    local: Arc<LocalIssuer>,
     directory: DirectoryHandle,
     /// None once stopped.
     manager: Option<Arc<Manager>>,
@@ -44,7 +56,7 @@ impl Sources {
         runtime: &Runtime,
         config: &Config,
         options: &Options,
-        challenges: Arc<Challenges>,
+        given: Given,
         registry: &Registry,
         drain: &Watch,
     ) -> Result<Self, StartError> {
@@ -53,6 +65,8 @@ impl Sources {
             Some(storage) => (Arc::clone(storage), true),
             None => open(config)?,
         };
+        let Given { challenges, refresh } = given;
+        let vault = Vault::new(Arc::clone(&storage));
         let _runtime = runtime.enter();
         let directory = Directory::start(config.certificates.directories.clone(), Arc::clone(&table));
         table.set_pins(pins(config));
@@ -63,6 +77,14 @@ impl Sources {
             let (challenges, storage, drain) = (Arc::clone(&challenges), Arc::clone(&storage), drain.clone());
             async move { challenges.follow(&*storage, events, drain).await }
         });
+        let disabled = Arc::clone(table.disabled());
+        let events = runtime.block_on(disabled.load(&*storage))?;
+        runtime.spawn({
+            let (storage, drain) = (Arc::clone(&storage), drain.clone());
+            async move { disabled.follow(&*storage, events, drain).await }
+        });
+        let events = runtime.block_on(storage.watch(keys::WANTED))?;
+        runtime.spawn(tell(events, refresh, drain.clone()));
         let dns = Arc::new(Solvers::new(Arc::clone(&storage), Resolver::new(&config.resolvers)));
         dns.configure(&config.dns, Resolver::new(&config.resolvers));
         let dns_events = runtime.block_on(dns.load())?;
@@ -78,13 +100,15 @@ impl Sources {
         });
         let (clock, pace) = (Clock::system(), Pace::default());
         let on_storage = Arc::clone(&storage);
+        let (answers, own, by_dns) = (Arc::clone(&challenges), Arc::clone(&local), Arc::clone(&dns));
         let services =
-            Services { storage, table: Arc::clone(&table), challenges, dns: Arc::clone(&dns), local, clock, pace };
+            Services { storage, table: Arc::clone(&table), challenges: answers, dns: by_dns, local: own, clock, pace };
         let manager = Arc::new(Manager::new(services, registry, drain.clone())?);
-        let on_demand = OnDemandIssuer::new(&manager, Arc::clone(&table), on_storage);
-        manager.update(config.acme.clone(), wanted(config), &self_signed(config));
+        let on_demand = Arc::new(OnDemandIssuer::new(&manager, Arc::clone(&table), on_storage));
+        let wishes = runtime.block_on(vault.wishes())?;
+        manager.update(config.acme.clone(), wanted(config, &wishes), &self_signed(config));
         runtime.block_on(on_demand.update(config.on_demand.as_ref(), on_demand_hosts(config)))?;
-        Ok(Self { table, directory, manager: Some(manager), on_demand: Arc::new(on_demand), dns, durable })
+        Ok(Self { table, vault, challenges, local, directory, manager: Some(manager), on_demand, dns, durable })
     }
 
     /// Whether a new config can be put in force.
@@ -98,7 +122,11 @@ impl Sources {
         self.table.set_pins(pins(config));
         self.dns.configure(&config.dns, Resolver::new(&config.resolvers));
         let Some(manager) = &self.manager else { return };
-        manager.update(config.acme.clone(), wanted(config), &self_signed(config));
+        match self.vault.wishes().await {
+            Ok(wishes) => manager.update(config.acme.clone(), wanted(config, &wishes), &self_signed(config)),
+            // Without them they would no longer be renewed.
+            Err(error) => tracing::error!(%error, "what is wanted cannot be read; the next reload tries again"),
+        }
         let hosts = on_demand_hosts(config);
         if let Err(error) = self.on_demand.update(config.on_demand.as_ref(), hosts).await {
             tracing::error!(%error, "the names that are served on demand cannot be read");
@@ -112,6 +140,26 @@ impl Sources {
 
     pub(super) fn directory(&self) -> &DirectoryHandle {
         &self.directory
+    }
+
+    pub(super) fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    pub(super) fn challenges(&self) -> &Arc<Challenges> {
+        &self.challenges
+    }
+
+    pub(super) fn local(&self) -> &Arc<LocalIssuer> {
+        &self.local
+    }
+
+    pub(super) fn manager(&self) -> Weak<Manager> {
+        self.manager.as_ref().map(Arc::downgrade).unwrap_or_default()
+    }
+
+    pub(super) fn is_durable(&self) -> bool {
+        self.durable
     }
 
     /// Whether ACME keeps this certificate up; if so, it is ordered now.
@@ -151,14 +199,15 @@ fn needs_storage(config: &Config) -> bool {
     config.routes.iter().any(|route| made(route))
 }
 
-/// Where the local CA is.
-fn local_ca(config: &Config) -> PathBuf {
+/// Where the local CA of a config is.
+#[must_use]
+pub fn local_ca(config: &Config) -> PathBuf {
     let StorageConfig::File { path } = &config.storage;
     path.join("local-ca")
 }
 
 /// The certificates that routes name, by host.
-fn pins(config: &Config) -> HostMap<CertificateId> {
+pub(super) fn pins(config: &Config) -> HostMap<CertificateId> {
     let mut pins = HostMap::new();
     for route in &config.routes {
         let CertificateChoice::Id(id) = &route.certificate else { continue };
@@ -172,8 +221,21 @@ fn pins(config: &Config) -> HostMap<CertificateId> {
     pins
 }
 
-/// One certificate for each route that has it from ACME.
-fn wanted(config: &Config) -> Vec<Wanted> {
+/// Has what operators want looked at again whenever it changes, on this node or another.
+async fn tell(mut events: Events, refresh: Arc<Notify>, mut drain: Watch) {
+    loop {
+        tokio::select! {
+            event = events.next() => match event {
+                Some(_) => refresh.notify_one(),
+                None => return,
+            },
+            _ = drain.signaled() => return,
+        }
+    }
+}
+
+/// One certificate for each route that has it from ACME, and for each that an operator had generated.
+fn wanted(config: &Config, wishes: &[Wish]) -> Vec<Wanted> {
     let of_acme = |route: &&Arc<Route>| route.certificate == CertificateChoice::Auto && route.https != HttpsPolicy::Off;
     let wanted = |route: &Arc<Route>| {
         let names: Vec<HostPattern> = patterns(route).collect();
@@ -183,9 +245,34 @@ fn wanted(config: &Config) -> Vec<Wanted> {
             names,
             self_signed_meanwhile: route.self_signed_until_issued,
             on_demand: false,
+            asked: None,
         })
     };
-    config.routes.iter().filter(of_acme).filter_map(wanted).collect()
+    config.routes.iter().filter(of_acme).filter_map(wanted).chain(wishes.iter().filter_map(wish)).collect()
+}
+
+fn wish(wish: &Wish) -> Option<Wanted> {
+    let names: Vec<HostPattern> = wish.names.iter().filter_map(|name| HostPattern::parse(name).ok()).collect();
+    let key = wish.key.as_deref().and_then(key_type);
+    let asked = Asked { issuer: wish.issuer.clone(), key, profile: wish.profile.clone() };
+    let id = CertificateId::new(wish.id.as_str());
+    (!names.is_empty()).then_some(Wanted {
+        id,
+        names,
+        self_signed_meanwhile: false,
+        on_demand: false,
+        asked: Some(asked),
+    })
+}
+
+/// The kind of key by its word in the config.
+pub(super) fn key_type(word: &str) -> Option<KeyType> {
+    match word {
+        "p256" => Some(KeyType::P256),
+        "p384" => Some(KeyType::P384),
+        "rsa2048" => Some(KeyType::Rsa2048),
+        _ => None,
+    }
 }
 
 /// For which hosts certificates are got at handshakes (true), and for which they are not.

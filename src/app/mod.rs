@@ -6,6 +6,7 @@
 
 mod build;
 mod certificates;
+mod certs;
 mod expiry;
 mod logs;
 mod reload;
@@ -20,6 +21,10 @@ use std::time::SystemTime;
 
 use prometheus::IntGauge;
 use tokio::runtime::Runtime;
+use tokio::sync::Notify;
+
+pub use certificates::local_ca as own_ca_folder;
+pub use certs::Desk;
 
 use crate::admin::api::BindError as AdminError;
 use crate::admin::command::Inbox;
@@ -80,6 +85,8 @@ struct State {
     workers: Vec<Worker>,
     certificates: certificates::Sources,
     readiness: Readiness,
+    /// Has what operators want looked at again.
+    refresh: Arc<Notify>,
     reloads: reload::Reloads,
     last_reload: Option<ReloadView>,
     tried: reload::Tried,

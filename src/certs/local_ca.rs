@@ -1,14 +1,16 @@
 //! [`LocalCa`]: doorward's own certificate authority, for `doorward dev` and self-signed routes.
 //!
-//! One P-256 root, made once and kept as `ca.key` and `ca.crt`; leaves are not kept.
+//! A P-256 root (`ca.key`, `ca.crt`) and an intermediate below it (`intermediate.key`, `intermediate.crt`), both made
+//! once. The intermediate signs, so that `ca.key` may be taken elsewhere. A CA of an earlier version has the root
+//! alone, which then signs.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -19,7 +21,7 @@ use crate::storage::files;
 /// How long the root lasts.
 const ROOT_YEARS: i64 = 10;
 /// The longest a leaf may last, in days.
-pub const MAX_LEAF_DAYS: u32 = 90;
+pub const MAX_LEAF_DAYS: u32 = 825;
 /// Clocks of clients may be this much behind.
 const BACKDATED: Duration = Duration::hours(1);
 
@@ -27,6 +29,11 @@ const BACKDATED: Duration = Duration::hours(1);
 pub struct LocalCa {
     issuer: Issuer<'static, KeyPair>,
     certificate: String,
+    /// What signs, where it is not the root, PEM.
+    intermediate: Option<String>,
+    /// The end of what signs, unix seconds.
+    end: i64,
+    made: bool,
     path: PathBuf,
 }
 
@@ -46,11 +53,17 @@ pub enum LocalCaError {
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// The files are there, but not both, or not what they should be.
-    #[error("the local CA in {folder} is unusable: {reason}; move ca.key and ca.crt away to have a new one made (clients then have to trust that one)", folder = folder.display())]
+    #[error("the local CA in {folder} is unusable: {reason}; move ca.key, ca.crt, intermediate.key and intermediate.crt away to have a new one made (clients then have to trust that one)", folder = folder.display())]
     Unusable {
         /// The folder.
         folder: PathBuf,
         /// What is wrong.
+        reason: String,
+    },
+    /// A signing request that is not signed.
+    #[error("the signing request cannot be signed: {reason}")]
+    Request {
+        /// Why.
         reason: String,
     },
     /// A certificate could not be made.
@@ -69,39 +82,86 @@ impl LocalCa {
     /// # Errors
     /// [`LocalCaError`]. A CA that is there is never replaced.
     pub fn open_or_create(dir: &Path) -> Result<Self, LocalCaError> {
-        let (key_path, path) = (dir.join("ca.key"), dir.join("ca.crt"));
+        let at = |name: &str| dir.join(name);
         files::create_folder(dir)?;
         // Two first starts at once make one CA.
         let _lock = files::lock(&dir.join(".lock"))?;
-        let (key, certificate) = match (files::read(&key_path)?, files::read(&path)?) {
-            (Some(key), Some(certificate)) => (key, certificate),
-            (None, None) => {
-                let (key, certificate) = create_root()?;
-                // The certificate last: with the key alone, as after a crash here, `ca.crt is missing` is said.
-                files::replace(&key_path, key.as_bytes())?;
-                files::replace_public(&path, certificate.as_bytes())?;
-                (key.into_bytes(), certificate.into_bytes())
+        let read = |name: &str| files::read(&at(name));
+        let root = (read("ca.key")?, read("ca.crt")?);
+        let intermediate = (read("intermediate.key")?, read("intermediate.crt")?);
+        let path = at("ca.crt");
+        match (root, intermediate) {
+            ((None, None), (None, None)) => {
+                let [root, intermediate] = create()?;
+                // The root's certificate last: with anything alone, as after a crash here, what is missing is said.
+                files::replace(&at("ca.key"), root.key.as_bytes())?;
+                files::replace(&at("intermediate.key"), intermediate.key.as_bytes())?;
+                files::replace_public(&at("intermediate.crt"), intermediate.certificate.as_bytes())?;
+                files::replace_public(&path, root.certificate.as_bytes())?;
+                let (key, below) = (intermediate.key.into_bytes(), Some(intermediate.certificate.into_bytes()));
+                let ca = Self::load(&key, root.certificate.into_bytes(), below, path);
+                ca.map(|ca| Self { made: true, ..ca }).map_err(|reason| unusable(dir, &reason))
             }
-            (Some(_), None) => return Err(unusable(dir, "ca.crt is missing")),
-            (None, Some(_)) => return Err(unusable(dir, "ca.key is missing")),
-        };
-        Self::load(&key, certificate, path).map_err(|reason| unusable(dir, &reason))
+            ((_, Some(root)), (Some(key), Some(below))) => {
+                Self::load(&key, root, Some(below), path).map_err(|reason| unusable(dir, &reason))
+            }
+            ((Some(key), Some(root)), (None, None)) => {
+                Self::load(&key, root, None, path).map_err(|reason| unusable(dir, &reason))
+            }
+            ((_, None), _) => Err(unusable(dir, "ca.crt is missing")),
+            ((None, _), (None, None)) => Err(unusable(dir, "ca.key is missing")),
+            (_, (None, _)) => Err(unusable(dir, "intermediate.key is missing")),
+            (_, (_, None)) => Err(unusable(dir, "intermediate.crt is missing")),
+        }
     }
 
-    fn load(key: &[u8], certificate: Vec<u8>, path: PathBuf) -> Result<Self, String> {
-        let key = std::str::from_utf8(key).map_err(|e| format!("ca.key: {e}"))?;
-        let key = KeyPair::from_pem(key).map_err(|e| format!("ca.key: {e}"))?;
-        let certificate = String::from_utf8(certificate).map_err(|e| format!("ca.crt: {e}"))?;
-        let (_, pem) = x509_parser::pem::parse_x509_pem(certificate.as_bytes()).map_err(|e| format!("ca.crt: {e}"))?;
-        let parsed = pem.parse_x509().map_err(|e| format!("ca.crt: {e}"))?;
-        if parsed.public_key().subject_public_key.data != key.public_key_raw() {
-            return Err("ca.key is not the key of ca.crt".to_owned());
+    /// Whether there is a CA in the folder `dir`.
+    #[must_use]
+    pub fn is_in(dir: &Path) -> bool {
+        dir.join("ca.crt").is_file()
+    }
+
+    /// `key` is that of the intermediate where there is one.
+    fn load(key: &[u8], root: Vec<u8>, intermediate: Option<Vec<u8>>, path: PathBuf) -> Result<Self, String> {
+        let signer = if intermediate.is_some() { "intermediate" } else { "ca" };
+        let key = std::str::from_utf8(key).map_err(|e| format!("{signer}.key: {e}"))?;
+        let key = KeyPair::from_pem(key).map_err(|e| format!("{signer}.key: {e}"))?;
+        let certificate = String::from_utf8(root).map_err(|e| format!("ca.crt: {e}"))?;
+        let intermediate = intermediate.map(String::from_utf8).transpose();
+        let intermediate = intermediate.map_err(|e| format!("intermediate.crt: {e}"))?;
+        let signing = intermediate.as_ref().unwrap_or(&certificate);
+        let mut end = i64::MAX;
+        for (file, text) in [("ca.crt", &certificate), (&format!("{signer}.crt"), signing)] {
+            let (_, pem) = x509_parser::pem::parse_x509_pem(text.as_bytes()).map_err(|e| format!("{file}: {e}"))?;
+            let parsed = pem.parse_x509().map_err(|e| format!("{file}: {e}"))?;
+            end = end.min(parsed.validity().not_after.timestamp());
+            if end < OffsetDateTime::now_utc().unix_timestamp() {
+                return Err(format!("{file} has expired"));
+            }
+            if std::ptr::eq(text, signing) && parsed.public_key().subject_public_key.data != key.public_key_raw() {
+                return Err(format!("{signer}.key is not the key of {signer}.crt"));
+            }
         }
-        if parsed.validity().not_after.timestamp() < OffsetDateTime::now_utc().unix_timestamp() {
-            return Err("ca.crt has expired".to_owned());
-        }
-        let issuer = Issuer::from_ca_cert_pem(&certificate, key).map_err(|e| format!("ca.crt: {e}"))?;
-        Ok(Self { issuer, certificate, path })
+        let issuer = Issuer::from_ca_cert_pem(signing, key).map_err(|e| format!("{signer}.crt: {e}"))?;
+        Ok(Self { issuer, certificate, intermediate, end, made: false, path })
+    }
+
+    /// Whether this call made it.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.made
+    }
+
+    /// The intermediate, PEM, where there is one.
+    #[must_use]
+    pub fn intermediate(&self) -> Option<&str> {
+        self.intermediate.as_deref()
+    }
+
+    /// The end of its certificates, unix seconds: what it issues ends before.
+    #[must_use]
+    pub fn not_after(&self) -> i64 {
+        self.end
     }
 
     /// Where the root certificate is: what clients have to trust.
@@ -131,22 +191,12 @@ impl LocalCa {
     /// As [`LocalCa::issue`].
     pub fn issue_at(&self, names: &[HostPattern], days: u32, now: SystemTime) -> Result<PemPair, LocalCaError> {
         let issue = || {
-            let mut params = CertificateParams::default();
-            params.subject_alt_names = names.iter().map(alternative_name).collect::<Result<_, _>>()?;
-            // No common name: the names are in the alternative names (RFC 9525 §6.3).
-            params.distinguished_name = DistinguishedName::new();
-            params.not_before = OffsetDateTime::from(now) - BACKDATED;
-            params.not_after = params.not_before + Duration::days(i64::from(days.clamp(1, MAX_LEAF_DAYS)));
-            params.serial_number = Some(random_serial()?);
-            params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-            params.use_authority_key_identifier_extension = true;
-            // A subject key identifier comes with an explicit "not a CA".
-            params.is_ca = IsCa::ExplicitNoCa;
+            let names = names.iter().map(alternative_name).collect::<Result<_, _>>()?;
+            let params = self.leaf(names, days, now)?;
             let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
             let certificate = params.signed_by(&key, &self.issuer)?;
             // With the root nobody takes the chain for incomplete; it is not sent.
-            let chain = certificate.pem() + &self.certificate;
+            let chain = self.chain(&certificate.pem()) + &self.certificate;
             Ok(PemPair { certificate: chain, key: key.serialize_pem() })
         };
         issue().map_err(|source| {
@@ -154,6 +204,78 @@ impl LocalCa {
             LocalCaError::Issue { names, source }
         })
     }
+
+    /// A certificate for the key and the names of a signing request (RFC 2986), PEM; the chain follows. All else
+    /// that is asked for, to be a CA above all, is passed over.
+    ///
+    /// # Errors
+    /// [`LocalCaError::Request`], where it is no sound request, or has no name.
+    pub fn sign(&self, request: &str, days: u32) -> Result<String, LocalCaError> {
+        let refused = |reason: String| LocalCaError::Request { reason };
+        // Its own signature, which proves that the key is the asker's, is checked here.
+        let parsed = CertificateSigningRequestParams::from_pem(request).map_err(|error| refused(error.to_string()))?;
+        let names: Vec<SanType> = parsed.params.subject_alt_names.clone();
+        let sound = |name: &SanType| match name {
+            SanType::DnsName(name) => HostPattern::parse(name.as_str()).is_ok(),
+            SanType::IpAddress(_) => true,
+            _ => false,
+        };
+        if names.is_empty() || !names.iter().all(sound) {
+            return Err(refused(
+                "it has to ask for DNS names or addresses (subjectAltName), and for nothing else".to_owned(),
+            ));
+        }
+        let sign = || {
+            let params = self.leaf(names, days, SystemTime::now())?;
+            let request = CertificateSigningRequestParams { params, public_key: parsed.public_key };
+            Ok::<_, rcgen::Error>(self.chain(&request.signed_by(&self.issuer)?.pem()))
+        };
+        sign().map_err(|error| refused(error.to_string()))
+    }
+
+    /// What every leaf is like.
+    fn leaf(&self, names: Vec<SanType>, days: u32, now: SystemTime) -> Result<CertificateParams, rcgen::Error> {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = names;
+        // No common name: the names are in the alternative names (RFC 9525 §6.3).
+        params.distinguished_name = DistinguishedName::new();
+        params.not_before = OffsetDateTime::from(now) - BACKDATED;
+        params.not_after = params.not_before + Duration::days(i64::from(days.clamp(1, MAX_LEAF_DAYS)));
+        if let Ok(end) = OffsetDateTime::from_unix_timestamp(self.end) {
+            params.not_after = params.not_after.min(end);
+        }
+        params.serial_number = Some(random_serial()?);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        // A subject key identifier comes with an explicit "not a CA".
+        params.is_ca = IsCa::ExplicitNoCa;
+        Ok(params)
+    }
+
+    /// The leaf, and what clients need to get to the root.
+    fn chain(&self, leaf: &str) -> String {
+        format!("{}{}", leaf, self.intermediate.as_deref().unwrap_or_default())
+    }
+}
+
+/// A fresh key and a signing request for `names`, for another CA; both PEM.
+///
+/// # Errors
+/// [`LocalCaError::Issue`], where no request can hold the names.
+pub fn signing_request(names: &[HostPattern]) -> Result<(String, String), LocalCaError> {
+    let make = || {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = names.iter().map(alternative_name).collect::<Result<_, _>>()?;
+        params.distinguished_name = DistinguishedName::new();
+        let request = params.serialize_request(&key)?.pem()?;
+        Ok((key.serialize_pem(), request))
+    };
+    make().map_err(|source| {
+        let names = names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        LocalCaError::Issue { names, source }
+    })
 }
 
 impl std::fmt::Debug for LocalCa {
@@ -168,21 +290,31 @@ impl std::fmt::Debug for PemPair {
     }
 }
 
-fn create_root() -> Result<(String, String), LocalCaError> {
+/// The root and its intermediate.
+fn create() -> Result<[PemPair; 2], LocalCaError> {
     let name = format!("doorward local CA ({})", whose());
-    let create = || {
+    let params = |name: &str, below: u8| {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, name.clone());
+        params.distinguished_name.push(DnType::CommonName, name);
         params.distinguished_name.push(DnType::OrganizationName, "doorward");
         params.not_before = OffsetDateTime::now_utc() - BACKDATED;
         params.not_after = params.not_before + Duration::days(365 * ROOT_YEARS);
         params.serial_number = Some(random_serial()?);
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(below));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let certificate = params.self_signed(&key)?;
-        Ok((key.serialize_pem(), certificate.pem()))
+        params.use_authority_key_identifier_extension = below == 0;
+        Ok::<_, rcgen::Error>(params)
+    };
+    let create = || {
+        let (root_key, key) =
+            (KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?, KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?);
+        let root_params = params(&name, 1)?;
+        let root = root_params.self_signed(&root_key)?;
+        let root_pair = PemPair { certificate: root.pem(), key: root_key.serialize_pem() };
+        let issuer = Issuer::new(root_params, root_key);
+        let below = params(&format!("{name} intermediate"), 0)?.signed_by(&key, &issuer)?;
+        Ok([root_pair, PemPair { certificate: below.pem(), key: key.serialize_pem() }])
     };
     create().map_err(|source| LocalCaError::Issue { names: name.clone(), source })
 }
@@ -242,9 +374,11 @@ mod tests {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let verifier =
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().expect("a verifier");
-        let leaf = CertificateDer::from_pem_slice(pair.certificate.as_bytes()).expect("PEM");
+        let chain: Vec<_> =
+            CertificateDer::pem_slice_iter(pair.certificate.as_bytes()).map(|der| der.expect("PEM")).collect();
+        let (leaf, below) = chain.split_first().expect("a leaf");
         let name = ServerName::try_from(name).expect("a name");
-        verifier.verify_server_cert(&leaf, &[], &name, &[], UnixTime::now()).map(drop)
+        verifier.verify_server_cert(leaf, below, &name, &[], UnixTime::now()).map(drop)
     }
 
     #[test]
@@ -267,7 +401,7 @@ mod tests {
         let ca = LocalCa::open_or_create(folder.path()).expect("made");
         let names: Vec<HostPattern> =
             ["localhost", "*.example.test", "127.0.0.1", "::1"].map(|n| n.parse().expect("a name")).into();
-        let pair = ca.issue(&names, 1000).expect("issues");
+        let pair = ca.issue(&names, 3000).expect("issues");
         for name in ["localhost", "x.example.test", "127.0.0.1", "::1"] {
             verify(&ca, &pair, name).unwrap_or_else(|e| panic!("{name}: {e}"));
         }
@@ -284,16 +418,56 @@ mod tests {
     fn what_is_broken_is_said_and_never_replaced() {
         let folder = tempfile::tempdir().expect("a folder");
         drop(LocalCa::open_or_create(folder.path()).expect("made"));
-        let key = folder.path().join("ca.key");
+        let key = folder.path().join("intermediate.key");
         let good = std::fs::read(&key).expect("there");
         std::fs::write(&key, "junk").expect("writes");
         let error = LocalCa::open_or_create(folder.path()).expect_err("junk").to_string();
-        assert!(error.contains("ca.key") && error.contains("move"), "{error}");
+        assert!(error.contains("intermediate.key") && error.contains("move"), "{error}");
         std::fs::write(&key, KeyPair::generate().expect("a key").serialize_pem()).expect("writes");
         let error = LocalCa::open_or_create(folder.path()).expect_err("foreign").to_string();
         assert!(error.contains("not the key"), "{error}");
         std::fs::write(&key, good).expect("writes");
         std::fs::remove_file(folder.path().join("ca.crt")).expect("removes");
         assert!(LocalCa::open_or_create(folder.path()).is_err());
+    }
+
+    #[test]
+    fn the_roots_key_may_be_elsewhere_and_an_old_ca_has_no_intermediate() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let made = LocalCa::open_or_create(folder.path()).expect("made");
+        assert!(made.is_new() && made.intermediate().is_some() && LocalCa::is_in(folder.path()));
+        let names: Vec<HostPattern> = vec!["a.test".parse().expect("a name")];
+        let (key, request) = signing_request(&names).expect("a request");
+        std::fs::rename(folder.path().join("ca.key"), folder.path().join("elsewhere")).expect("moved");
+        let ca = LocalCa::open_or_create(folder.path()).expect("opened");
+        assert!(!ca.is_new());
+        let signed = PemPair { certificate: ca.sign(&request, 10).expect("signed"), key };
+        verify(&ca, &signed, "a.test").expect("trusted");
+        for junk in ["", "junk", &signed.certificate] {
+            ca.sign(junk, 10).expect_err(junk);
+        }
+        std::fs::rename(folder.path().join("elsewhere"), folder.path().join("ca.key")).expect("moved");
+        for below in ["intermediate.key", "intermediate.crt"] {
+            std::fs::remove_file(folder.path().join(below)).expect("removed");
+        }
+        let old = LocalCa::open_or_create(folder.path()).expect("as an earlier version left it");
+        verify(&old, &old.issue(&names, 30).expect("issues"), "a.test").expect("trusted");
+    }
+
+    #[test]
+    fn a_request_gets_its_names_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ca = LocalCa::open_or_create(folder.path()).expect("made");
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(vec!["a.test".to_owned()]).expect("names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let request = params.serialize_request(&key).expect("a request").pem().expect("PEM");
+        if let Ok(signed) = ca.sign(&request, 10) {
+            let (_, pem) = x509_parser::pem::parse_x509_pem(signed.as_bytes()).expect("PEM");
+            assert!(!pem.parse_x509().expect("a certificate").is_ca());
+        }
+        let nameless = CertificateParams::default().serialize_request(&key).expect("a request").pem().expect("PEM");
+        assert!(ca.sign(&nameless, 10).expect_err("no name").to_string().contains("subjectAltName"));
     }
 }

@@ -133,6 +133,24 @@ impl LocalIssuer {
         self.state().kept.contains_key(id)
     }
 
+    /// When the certificate is renewed, unix seconds; none where it is not one of these.
+    #[must_use]
+    pub fn renews_at(&self, id: &CertificateId) -> Option<i64> {
+        self.state().kept.get(id).map(|kept| kept.renew_at)
+    }
+
+    /// Renews the certificate now. Returns whether it is one of these.
+    ///
+    /// # Errors
+    /// [`LocalIssuerError`]; the one before is served on.
+    pub fn renew(&self, id: &CertificateId) -> Result<bool, LocalIssuerError> {
+        let mut state = self.state();
+        let Some((names, on_demand)) = state.kept.get(id).map(|kept| (kept.names.clone(), kept.on_demand)) else {
+            return Ok(false);
+        };
+        self.issue(&mut state, id, &names, on_demand).map(|()| true)
+    }
+
     /// Renews what is due, until the drain begins.
     pub async fn run(&self, mut drain: Watch) {
         loop {

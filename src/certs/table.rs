@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::Certificate;
 use super::certificate::SignatureScheme;
+use super::{Certificate, Disabled};
 use crate::config::CertificateId;
 use crate::names::{HostMap, HostPattern, Hostname};
 
@@ -26,6 +26,7 @@ pub struct Table {
     names: Vec<ArcSwap<Names>>,
     ids: Vec<ArcSwap<HashMap<CertificateId, Arc<Certificate>>>>,
     pins: ArcSwap<HostMap<CertificateId>>,
+    disabled: Arc<Disabled>,
     hasher: RandomState,
     writer: Mutex<()>,
     version: watch::Sender<u64>,
@@ -77,6 +78,7 @@ impl Table {
             names: std::iter::repeat_with(Default::default).take(SHARDS).collect(),
             ids: std::iter::repeat_with(Default::default).take(SHARDS).collect(),
             pins: ArcSwap::from_pointee(HostMap::new()),
+            disabled: Arc::default(),
             hasher: RandomState::new(),
             writer: Mutex::new(()),
             version: watch::Sender::new(0),
@@ -141,6 +143,18 @@ impl Table {
         self.version.send_modify(|version| *version += 1);
     }
 
+    /// The names whose HTTPS is switched off: [`Table::choose`] answers them with [`Choice::UnknownName`].
+    #[must_use]
+    pub fn disabled(&self) -> &Arc<Disabled> {
+        &self.disabled
+    }
+
+    /// The id that a route names for the canonical `host`.
+    #[must_use]
+    pub fn pin(&self, host: &str) -> Option<CertificateId> {
+        self.pins.load().find(host).cloned()
+    }
+
     /// A counter that goes up with every change.
     #[must_use]
     pub fn changed(&self) -> watch::Receiver<u64> {
@@ -162,6 +176,9 @@ impl Table {
                 None => self.default(ask).map_or(Choice::Nothing, Choice::Default),
             };
         };
+        if self.disabled.contains(sni) {
+            return Choice::UnknownName;
+        }
         match self.pinned(sni).or_else(|| self.best(sni, ask)) {
             Some(certificate) => Choice::Named(certificate),
             None => self.default(ask).map_or(Choice::UnknownName, Choice::Default),

@@ -8,11 +8,11 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use crate::backend::Registry;
-use crate::certs::{Certificate, CertificateError, directory, unix_now};
+use crate::certs::{Bundle, Certificate, CertificateError, directory, unix_now};
 use crate::config::{self, CertificateChoice, Config, DnsSolver, Fault, HttpsPolicy, Loaded, RouteHost, Storage};
 use crate::dns;
 use crate::names::HostPattern;
-use crate::storage::FileStorage;
+use crate::storage::{FileStorage, certs_in_storage};
 
 /// The most hosts that one warning lists.
 const HOSTS_SHOWN: usize = 5;
@@ -172,8 +172,24 @@ fn stored_solvers(config: &Config) -> Vec<DnsSolver> {
 /// What is wrong with the certificates in the directories, and with what routes and listeners expect of them.
 #[must_use]
 pub fn certificates(config: &Config) -> Vec<Problem> {
-    let examined = config.certificates.directories.iter().flat_map(|folder| directory::examine(folder)).collect();
-    judge(config, examined)
+    let folders = config.certificates.directories.iter().flat_map(|folder| directory::examine(folder));
+    judge(config, folders.chain(stored(config)).collect())
+}
+
+/// What was imported, generated or got before. A storage that is not there yet has nothing.
+fn stored(config: &Config) -> Vec<(PathBuf, Result<Certificate, CertificateError>)> {
+    let Storage::File { path } = &config.storage;
+    certs_in_storage(path)
+        .into_iter()
+        .map(|(file, id)| {
+            let name = file.display().to_string();
+            let read = std::fs::read(&file);
+            let read = read.map_err(|error| CertificateError::Read { file: name.clone(), reason: error.to_string() });
+            let result =
+                read.and_then(|text| Bundle::from_text(id, &name, &text, unix_now()).map(|bundle| bundle.certificate));
+            (file, result)
+        })
+        .collect()
 }
 
 fn judge(config: &Config, examined: Vec<(PathBuf, Result<Certificate, CertificateError>)>) -> Vec<Problem> {
@@ -251,8 +267,8 @@ fn missing(id: &str, found: &[Certificate]) -> String {
     let ids: Vec<&str> = found.iter().map(|certificate| certificate.id().as_str()).collect();
     let near = ids.iter().max_by(|a, b| strsim::jaro(id, a).total_cmp(&strsim::jaro(id, b)));
     match near {
-        Some(near) => format!("no certificate {id:?} can be served from the directories; the nearest is {near:?}"),
-        None => format!("no certificate {id:?} can be served from the directories; they have none"),
+        Some(near) => format!("no certificate {id:?} is in the directories or the storage; the nearest is {near:?}"),
+        None => format!("no certificate {id:?} is in the directories or the storage; they have none"),
     }
 }
 
@@ -328,8 +344,8 @@ mod tests {
             problems[1..],
             [
                 "bad: bad/ssl.key is empty: copy it again",
-                "route c.example.com: no certificate \"other\" can be served from the directories; the nearest is \"old\"",
-                "listener [::]:443: default_certificate: no certificate \"app\" can be served from the directories; the nearest is \"apps\"",
+                "route c.example.com: no certificate \"other\" is in the directories or the storage; the nearest is \"old\"",
+                "listener [::]:443: default_certificate: no certificate \"app\" is in the directories or the storage; the nearest is \"apps\"",
                 "warning: routes: no certificate for d.example.org: put one into a folder of [certificates] directories, or write certificate = \"auto\"",
             ]
         );

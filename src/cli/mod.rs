@@ -3,13 +3,17 @@
 //! Answers go to stdout, complaints and logs to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage or config.
 
 mod admin_socket;
+mod ca;
 mod certs;
 pub mod check;
+mod clock;
+mod completions;
 pub mod config_show;
 mod dev;
 mod dns;
 pub mod logging;
 mod output;
+mod private;
 mod reload;
 mod run;
 mod status;
@@ -37,10 +41,12 @@ pub fn main() -> ExitCode {
         Verb::Dev(args) => dev::run(&args),
         Verb::Check(args) => check::run(&args.config, args.json),
         Verb::Config(ConfigVerb::Show(args)) => config_show::run(&args.config),
-        Verb::Certs(verb) => ExitCode::from(certs::run(&verb)),
         Verb::Dns(verb) => ExitCode::from(dns::run(verb)),
         Verb::Reload(args) => ExitCode::from(reload::run(&args)),
         Verb::Status(args) => ExitCode::from(status::run(&args)),
+        Verb::Certs(verb) => ExitCode::from(certs::run(&verb)),
+        Verb::Ca(verb) => ExitCode::from(ca::run(&verb)),
+        Verb::Completions(args) => completions::run(&args),
         Verb::Version => {
             output::say(format_args!("doorward {}\n", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS
@@ -67,11 +73,14 @@ enum Verb {
     Config(ConfigVerb),
     #[command(subcommand)]
     Certs(certs::CertsVerb),
+    #[command(subcommand)]
+    Ca(ca::CaVerb),
     /// Add, list, test and remove solvers of DNS-01: who can change which zones
     #[command(subcommand)]
     Dns(dns::DnsVerb),
     Status(status::StatusArgs),
     Reload(reload::ReloadArgs),
+    Completions(completions::CompletionsArgs),
     /// Print the version
     Version,
 }
@@ -134,10 +143,15 @@ mod tests {
     fn every_verb_shows_an_example() {
         let mut command = Cli::command();
         command.build();
+        check_examples(&mut command);
+    }
+
+    fn check_examples(command: &mut clap::Command) {
         for verb in command.get_subcommands_mut().filter(|verb| !matches!(verb.get_name(), "help" | "version")) {
             let name = verb.get_name().to_owned();
             let help = verb.render_long_help().to_string();
             assert!(help.contains("Example"), "{name}: {help}");
+            check_examples(verb);
         }
     }
 

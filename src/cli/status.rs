@@ -1,10 +1,10 @@
 //! `doorward status`: how a running daemon is, for people or as JSON.
 
 use std::fmt::Write as _;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 
+use super::clock::{ago, count, duration, now, until};
 use super::output::{Style, complain, safe, say, styled};
 use super::{DONE, Daemon, FAILED, admin_socket};
 use crate::admin::client::Client;
@@ -52,11 +52,6 @@ pub(super) fn run(args: &StatusArgs) -> u8 {
             FAILED
         }
     }
-}
-
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn render(status: &StatusView, now: i64, shown: usize) -> String {
@@ -219,31 +214,8 @@ fn names(names: &[String]) -> String {
     text
 }
 
-fn count(number: impl std::fmt::Display, noun: &str) -> String {
-    let number = number.to_string();
-    if number == "1" { format!("1 {noun}") } else { format!("{number} {noun}s") }
-}
-
 fn expiry(at: i64, now: i64) -> String {
     if at <= now { format!("EXPIRED {}", ago(at, now)) } else { format!("expires {}", until(at, now)) }
-}
-
-fn until(at: i64, now: i64) -> String {
-    if at <= now { "now".to_owned() } else { format!("in {}", duration(at - now)) }
-}
-
-fn ago(at: i64, now: i64) -> String {
-    if now - at < 1 { "just now".to_owned() } else { format!("{} ago", duration(now - at)) }
-}
-
-/// Seconds as people say them, in one unit.
-fn duration(seconds: i64) -> String {
-    match seconds {
-        ..=119 => count(seconds.max(0), "second"),
-        120..=7_199 => count(seconds / 60, "minute"),
-        7_200..=172_799 => count(seconds / 3_600, "hour"),
-        _ => count(seconds / 86_400, "day"),
-    }
 }
 
 #[cfg(test)]
@@ -324,14 +296,5 @@ mod tests {
         let text = render(&status, NOW, SHOWN);
         assert!(text.contains("and 12 more that are well") && text.contains("NOT SERVED"), "{text}");
         assert!(!render(&status, NOW, usize::MAX).contains("more that are well"));
-    }
-
-    #[test]
-    fn times_are_said_in_one_unit() {
-        for (seconds, text) in
-            [(0, "0 seconds"), (1, "1 second"), (150, "2 minutes"), (7_200, "2 hours"), (DAY * 2, "2 days")]
-        {
-            assert_eq!(duration(seconds), text);
-        }
     }
 }

@@ -6,6 +6,7 @@
 //! every record that it wrote, and waits until the zone's own servers have it.
 
 pub mod aws;
+mod caa;
 mod cloudflare;
 mod error;
 mod exchange;
@@ -21,6 +22,7 @@ mod stored;
 
 use std::sync::Arc;
 
+pub use caa::Caa;
 pub use error::DnsError;
 pub use provider::{Change, DnsProvider, TxtRecord};
 pub use records::Intent;

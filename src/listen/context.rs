@@ -11,9 +11,9 @@ use tokio::time::Instant;
 
 use super::Permits;
 use super::metrics::ListenMetrics;
-use crate::certs::Challenges;
+use crate::certs::{Challenges, Disabled};
 use crate::drain::{self, Drain};
-use crate::proxy::{AccessLog, Proxy, ProxyMetrics, Settings};
+use crate::proxy::{AccessLog, Known, Proxy, ProxyMetrics, Settings};
 
 /// How often the same complaint is logged.
 const COMPLAINT: Duration = Duration::from_secs(5);
@@ -25,6 +25,8 @@ pub struct Shared {
     pub settings: Arc<ArcSwap<Settings>>,
     /// What HTTP-01 is answered with.
     pub challenges: Arc<Challenges>,
+    /// Names whose HTTPS is switched off.
+    pub disabled: Arc<Disabled>,
     /// Where requests are logged.
     pub access: AccessLog,
     /// What all workers together may have under way.
@@ -44,8 +46,8 @@ pub(super) struct Context {
 
 impl Context {
     pub(super) fn new(shared: Shared, metrics: ListenMetrics, proxy: ProxyMetrics) -> Self {
-        let proxy =
-            Proxy::spawn(Arc::clone(&shared.settings), Arc::clone(&shared.challenges), proxy, shared.access.clone());
+        let known = Known { challenges: Arc::clone(&shared.challenges), disabled: Arc::clone(&shared.disabled) };
+        let proxy = Proxy::spawn(Arc::clone(&shared.settings), known, proxy, shared.access.clone());
         let (drain, _) = drain::channel();
         Self { shared, proxy, metrics, drain, complained: Cell::new(None) }
     }

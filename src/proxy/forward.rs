@@ -77,7 +77,9 @@ where
     }
     let route = route(settings, &asked, client)?;
     record.route = Some((Rc::clone(settings), route.index));
-    match (route.https, headers::is_secure(head, client)) {
+    let disabled = proxy.known.disabled.contains(asked.host.as_str());
+    let https = if disabled { HttpsPolicy::Off } else { route.https };
+    match (https, headers::is_secure(head, client)) {
         (HttpsPolicy::Redirect, false) => return redirect(settings, &asked).map(Answer::Page),
         // Its connections pass by whole, and this one is none of them.
         _ if route.mode != RouteMode::Http => return Err(Failure::misdirected()),
@@ -99,7 +101,7 @@ fn challenge(proxy: &Proxy, head: &RequestHead, client: &Client) -> Option<Page>
         return None;
     }
     let token = std::str::from_utf8(head.target().strip_prefix(CHALLENGES)?).ok()?;
-    let answer = proxy.challenges.answer(token)?;
+    let answer = proxy.known.challenges.answer(token)?;
     Some(Page::new(200, "application/octet-stream", answer.as_bytes().to_vec()))
 }
 

@@ -30,7 +30,7 @@ pub use metrics::ProxyMetrics;
 pub use raw::RawRoute;
 
 use crate::backend::{BackendLimits, Pools};
-use crate::certs::Challenges;
+use crate::certs::{Challenges, Disabled};
 use crate::config::{self, Limits, Timeouts};
 use crate::net::{Timer, Transport};
 use crate::route::Table;
@@ -54,13 +54,22 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Snapshot(Arc<Settings>);
 
+/// What the control plane publishes besides settings, as it happens.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// What HTTP-01 is answered with.
+    pub challenges: Arc<Challenges>,
+    /// Names whose HTTPS is switched off.
+    pub disabled: Arc<Disabled>,
+}
+
 /// One worker's part of the data plane.
 pub struct Proxy {
     published: RefCell<Cache<Arc<ArcSwap<Settings>>, Arc<Settings>>>,
     current: RefCell<Rc<Snapshot>>,
     pools: Rc<Pools>,
     timer: Timer,
-    challenges: Arc<Challenges>,
+    known: Known,
     metrics: ProxyMetrics,
     access: AccessLog,
     /// The next request's id; starts at random, so that ids of two runs do not meet.
@@ -70,12 +79,7 @@ pub struct Proxy {
 impl Proxy {
     /// For the current thread, which runs a `LocalRuntime`.
     #[must_use]
-    pub fn spawn(
-        settings: Arc<ArcSwap<Settings>>,
-        challenges: Arc<Challenges>,
-        metrics: ProxyMetrics,
-        access: AccessLog,
-    ) -> Rc<Self> {
+    pub fn spawn(settings: Arc<ArcSwap<Settings>>, known: Known, metrics: ProxyMetrics, access: AccessLog) -> Rc<Self> {
         let mut published = Cache::new(settings);
         let current = Arc::clone(published.load());
         Rc::new(Self {
@@ -83,7 +87,7 @@ impl Proxy {
             current: RefCell::new(Rc::new(Snapshot(current))),
             published: RefCell::new(published),
             timer: Timer::spawn(),
-            challenges,
+            known,
             metrics,
             access,
             next_id: Cell::new(fastrand::u64(..)),

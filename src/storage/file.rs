@@ -15,6 +15,7 @@ use notify::{RecursiveMode, Watcher};
 use super::events::Hub;
 use super::files::{self, TEMPORARY, failed};
 use super::{Event, Events, Key, Lease, Storage, StorageError, keys};
+use crate::config::CertificateId;
 
 const LOCKS: &str = "locks";
 /// How long after a new folder appeared it is looked at again: a file that was put into it before the
@@ -117,8 +118,13 @@ impl Storage for FileStorage {
     }
 
     async fn write(&self, key: &Key, value: &[u8]) -> Result<(), StorageError> {
-        let (path, value) = (self.root.join(key.as_str()), value.to_vec());
-        blocking(move || files::replace(&path, &value)).await?;
+        let (root, path, value) = (Arc::clone(&self.root), self.root.join(key.as_str()), value.to_vec());
+        blocking(move || {
+            files::replace(&path, &value)?;
+            files::adopt(&root, &path);
+            Ok(())
+        })
+        .await?;
         // Our own changes are told at once and whatever the kernel's watch does.
         self.hub.publish(&Event::Written(key.clone()));
         Ok(())
@@ -146,7 +152,8 @@ impl Storage for FileStorage {
         let path = self.root.join(LOCKS).join(keys::segment(name));
         let file = blocking({
             let path = path.clone();
-            move || files::open_lock(&path)
+            let root = Arc::clone(&self.root);
+            move || files::open_lock(&path).inspect(|_| files::adopt(&root, &path))
         })
         .await?;
         // Asking again now and then, as a blocking lock would hold a thread for each that waits.
@@ -165,6 +172,18 @@ impl Storage for FileStorage {
         self.start_watching();
         Ok(self.hub.subscribe(prefix))
     }
+}
+
+/// The files and ids of all certificates in the storage folder `root`, changing nothing: for `doorward check`.
+/// A folder that is not there, or cannot be read, has none.
+#[must_use]
+pub fn certs_in_storage(root: &Path) -> Vec<(PathBuf, CertificateId)> {
+    let mut found = Vec::new();
+    if let Err(error) = walk(root, &root.join(keys::CERTIFICATES), &mut found) {
+        tracing::debug!(%error, "the storage cannot be listed");
+    }
+    found.sort();
+    found.iter().filter_map(|key| keys::certificate_id(key).map(|id| (root.join(key.as_str()), id))).collect()
 }
 
 fn walk(root: &Path, folder: &Path, found: &mut Vec<Key>) -> io::Result<()> {
@@ -283,6 +302,25 @@ mod tests {
         storage.delete(&key).await.expect("deletes");
         storage.delete(&key).await.expect("deletes what is gone");
         assert_eq!(storage.list(keys::CERTIFICATES).await.expect("lists"), []);
+    }
+
+    #[tokio::test]
+    async fn what_root_writes_belongs_to_the_storages_owner() {
+        use std::os::unix::fs::{MetadataExt, chown};
+        let (_folder, storage) = open();
+        // Only root can give anything away, so only root can see this.
+        if chown(storage.root(), Some(12_345), Some(12_345)).is_err() {
+            return;
+        }
+        let key = keys::certificate(&CertificateId::new("a"));
+        storage.write(&key, b"x").await.expect("writes");
+        drop(storage.lock("a").await.expect("locks"));
+        let path = storage.root().join(key.as_str());
+        let lock = storage.root().join(LOCKS).join("a");
+        for path in [&path, path.parent().expect("a folder"), &lock] {
+            assert_eq!(path.metadata().expect("there").uid(), 12_345, "{}", path.display());
+        }
+        assert_eq!(mode(&path), 0o600);
     }
 
     #[tokio::test]

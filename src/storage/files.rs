@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -72,6 +72,17 @@ fn replace_with_mode(path: &Path, value: &[u8], mode: u32) -> Result<(), Storage
         return Err(failed("write", path, e));
     }
     sync_folder(folder)
+}
+
+/// Gives `path`, and the folders above it below `root`, to the owner of `root`: what root writes by a command has to
+/// be readable by the user that doorward runs as. Does what it can; others than root can give nothing away.
+pub(crate) fn adopt(root: &Path, path: &Path) {
+    let Ok(owner) = fs::metadata(root).map(|meta| (meta.uid(), meta.gid())) else { return };
+    for path in path.ancestors().take_while(|path| *path != root && path.starts_with(root)) {
+        if fs::metadata(path).is_ok_and(|meta| (meta.uid(), meta.gid()) != owner) {
+            let _ = chown(path, Some(owner.0), Some(owner.1));
+        }
+    }
 }
 
 /// Removes the file, durably. That it is not there is no error.

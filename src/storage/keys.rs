@@ -5,6 +5,10 @@
 //! orders/ID.json                      an order under way: its URL and the certificate's key
 //! certificates/ID/bundle.pem          what is served: key and chain in one value, so that no pair is ever torn
 //! certificates/ID/meta.json           who issued it, and the renewal window that the CA suggests
+//! certificates/ID/about.json          where it came from, where an operator brought it
+//! certificates/ID/versions.json       what was served before it, with the keys, newest first
+//! wanted/ID.json                      names that an operator had a certificate generated for
+//! disabled/NAME.json                  a name whose HTTPS is switched off
 //! challenges/TOKEN.json               an HTTP-01 answer
 //! attempts/ID.json                    which issuers and challenges failed for it
 //! budget/ISSUER-HASH/orders.json      the orders of late at that CA
@@ -38,6 +42,10 @@ pub const DNS_RECORDS: &str = "dns-records/";
 pub const FAILURES: &str = "failures/";
 /// Prefix of all orders under way.
 pub const ORDERS: &str = "orders/";
+/// Prefix of all that is wanted by an operator's word.
+pub const WANTED: &str = "wanted/";
+/// Prefix of all names whose HTTPS is off.
+pub const DISABLED: &str = "disabled/";
 
 const BUNDLE: &str = "/bundle.pem";
 const JSON: &str = ".json";
@@ -69,6 +77,42 @@ pub fn certificate(id: &CertificateId) -> Key {
 #[must_use]
 pub fn certificate_meta(id: &CertificateId) -> Key {
     Key::new(format!("{CERTIFICATES}{}/meta.json", segment(id.as_str())))
+}
+
+/// Where a certificate came from that an operator brought.
+#[must_use]
+pub fn certificate_about(id: &CertificateId) -> Key {
+    Key::new(format!("{CERTIFICATES}{}/about.json", segment(id.as_str())))
+}
+
+/// What was served under this id before.
+#[must_use]
+pub fn certificate_versions(id: &CertificateId) -> Key {
+    Key::new(format!("{CERTIFICATES}{}/versions.json", segment(id.as_str())))
+}
+
+/// The lock of whoever orders or changes a certificate.
+#[must_use]
+pub fn certificate_lock(id: &CertificateId) -> String {
+    format!("acme-{id}")
+}
+
+/// What an operator had generated under this id.
+#[must_use]
+pub fn wanted(id: &CertificateId) -> Key {
+    Key::new(format!("{WANTED}{}{JSON}", segment(id.as_str())))
+}
+
+/// The switch of a name or wildcard.
+#[must_use]
+pub fn disabled(name: &str) -> Key {
+    Key::new(format!("{DISABLED}{}{JSON}", segment(name)))
+}
+
+/// The name or wildcard whose switch is under `key`; none where it is any other key.
+#[must_use]
+pub fn disabled_name(key: &Key) -> Option<String> {
+    unsegment(key.0.strip_prefix(DISABLED)?.strip_suffix(JSON)?)
 }
 
 /// The answer to an HTTP-01 token.

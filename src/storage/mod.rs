@@ -13,6 +13,6 @@ mod memory;
 
 pub use api::{Lease, Storage, StorageError};
 pub use events::{Event, Events};
-pub use file::FileStorage;
+pub use file::{FileStorage, certs_in_storage};
 pub use keys::Key;
 pub use memory::MemoryStorage;

@@ -217,6 +217,10 @@ impl Acceptor {
             now: unix_now(),
         };
         let choice = self.table.choose(&ask);
+        // Nothing is made for a name whose HTTPS is switched off.
+        if ask.sni.is_some_and(|name| self.table.disabled().contains(name)) {
+            return (choice, None);
+        }
         let (Choice::UnknownName | Choice::Default(_), Some(name), Some(on_demand)) =
             (&choice, &hello.sni, &self.on_demand)
         else {

@@ -44,7 +44,7 @@ pub fn names(list: &[&str]) -> Vec<HostPattern> {
 
 pub fn wanted(list: &[&str]) -> Wanted {
     let names = names(list);
-    Wanted { id: certificate_id(&names), names, self_signed_meanwhile: false, on_demand: false }
+    Wanted { id: certificate_id(&names), names, self_signed_meanwhile: false, on_demand: false, asked: None }
 }
 
 impl Node {

@@ -171,6 +171,7 @@ impl Ca for Model {
             issued: unix(not_before),
             ari: None,
             summary: Some(summary),
+            revoked: None,
         };
         meta.save(&*self.storage, job.id).await?;
         self.storage.write(&keys::certificate(job.id), bundle.as_bytes()).await?;
@@ -278,7 +279,7 @@ async fn two_years_go_by_and_nothing_ends_that_could_have_been_renewed() {
         .iter()
         .map(|name| {
             let names = vec![name.parse().expect("a name")];
-            Wanted { id: certificate_id(&names), names, self_signed_meanwhile: false, on_demand: false }
+            Wanted { id: certificate_id(&names), names, self_signed_meanwhile: false, on_demand: false, asked: None }
         })
         .collect();
     let folder = tempfile::tempdir().expect("a folder");

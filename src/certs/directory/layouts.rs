@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::super::pem::pkcs12_to;
-use super::super::{Certificate, CertificateError, PemPart, PemParts, unix_now};
+use super::super::{Bundle, Certificate, CertificateError, PemPart, PemParts, unix_now};
 use crate::config::CertificateId;
 
 /// Key, certificate, and chain where there may be one, in a folder of their own. A complete pair goes before one
@@ -206,7 +206,7 @@ pub(super) fn look(path: &Path) -> Found {
 
 impl Source {
     /// The folder's or file's name: the certificate's id where no other has it.
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         name_of(&self.path, !matches!(self.layout, Layout::Pair(_)))
     }
 
@@ -229,6 +229,18 @@ impl Source {
     }
 
     fn certificate(&self) -> Result<Certificate, CertificateError> {
+        self.with_parts(|id, parts| Certificate::from_pem(id, parts, unix_now()))
+    }
+
+    /// As [`Source::read`], with the key.
+    pub(super) fn bundle(&self) -> Result<Bundle, CertificateError> {
+        self.with_parts(|id, parts| Bundle::from_parts(id, parts, unix_now()))
+    }
+
+    fn with_parts<T>(
+        &self,
+        make: impl FnOnce(CertificateId, PemParts<'_>) -> Result<T, CertificateError>,
+    ) -> Result<T, CertificateError> {
         let id = CertificateId::new(self.name());
         match self.layout {
             Layout::Pair(pair) => {
@@ -244,12 +256,12 @@ impl Source {
                 let chain = chain.map(|chain| File::read(&chain)).transpose()?;
                 let (certificate, key) = (certificate.part(), key.part());
                 let parts = PemParts { certificate, key, chain: chain.as_ref().map(File::part) };
-                Certificate::from_pem(id, parts, unix_now())
+                make(id, parts)
             }
             Layout::Combined { .. } => {
                 let file = File::read(&self.path)?;
                 let parts = PemParts { certificate: file.part(), key: file.part(), chain: None };
-                Certificate::from_pem(id, parts, unix_now())
+                make(id, parts)
             }
             Layout::Pkcs12 => {
                 let file = self.path.display().to_string();

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use self::layouts::Found;
 use self::ledger::Ledger;
 use self::watch::{Message, Watch};
-use super::{Certificate, CertificateError, Table};
+use super::{Bundle, Certificate, CertificateError, Table};
 use crate::config::CertificateId;
 
 /// The watched folders. [`Directory::start`] is the only way in.
@@ -142,6 +142,32 @@ pub fn examine(directory: &Path) -> Vec<(PathBuf, Result<Certificate, Certificat
     });
     let mut all: Vec<_> = read.chain(unreadable).collect();
     all.sort_by(|(a, _), (b, _)| a.cmp(b));
+    all
+}
+
+/// A certificate of a folder with its key, to be taken elsewhere.
+#[derive(Debug)]
+pub struct Gathered {
+    /// Its folder's or file's name.
+    pub name: String,
+    /// Its folder, or its file where it is a combined one.
+    pub path: PathBuf,
+    /// What is there.
+    pub result: Result<Bundle, CertificateError>,
+}
+
+/// Reads all certificates in `directory` and below with their keys, by path, in the layouts that are watched.
+#[must_use]
+pub fn gather(directory: &Path) -> Vec<Gathered> {
+    let scan = layouts::scan(directory);
+    let unreadable = scan.unreadable.into_iter().map(|(path, error)| {
+        let (file, name) = (path.display().to_string(), path.display().to_string());
+        Gathered { name, path, result: Err(CertificateError::Read { file, reason: error.to_string() }) }
+    });
+    let read = scan.sources.into_iter().filter(|source| !matches!(source.read(), Found::Read { stray: true, .. }));
+    let read = read.map(|source| Gathered { name: source.name(), result: source.bundle(), path: source.path });
+    let mut all: Vec<_> = read.chain(unreadable).collect();
+    all.sort_by(|a, b| a.path.cmp(&b.path));
     all
 }
 

@@ -13,6 +13,8 @@ use super::{ca, within};
 /// A CA and the DNS that it asks; both killed when it is dropped.
 pub(crate) struct Pebble {
     api: SocketAddr,
+    dns: String,
+    management: String,
     _home: TempDir,
     processes: Vec<Child>,
 }
@@ -23,12 +25,34 @@ pub(crate) struct PebblePlan {
     api: SocketAddr,
     http: SocketAddr,
     seconds: u64,
+    bad_nonces: &'static str,
 }
 
 impl Pebble {
     /// A CA that will validate at `http` and issue certificates of this many seconds; not started yet.
     pub(crate) fn plan(http: SocketAddr, seconds: u64) -> PebblePlan {
-        PebblePlan { home: tempfile::tempdir().expect("a folder"), api: free("127.0.0.1"), http, seconds }
+        PebblePlan {
+            home: tempfile::tempdir().expect("a folder"),
+            api: free("127.0.0.1"),
+            http,
+            seconds,
+            bad_nonces: "15",
+        }
+    }
+
+    /// The DNS server that it asks.
+    pub(crate) fn dns(&self) -> &str {
+        &self.dns
+    }
+
+    /// Puts a CAA record into that DNS.
+    pub(crate) fn forbid(&self, host: &str, ca: &str) {
+        let body = json!({ "host": format!("{host}."), "policies": [{ "tag": "issue", "value": ca }] }).to_string();
+        let url = format!("http://{}/add-caa", self.management);
+        within("the record is taken", || {
+            let status = Command::new("curl").args(["-sf", "-d", &body, &url]).status().expect("curl runs");
+            status.success().then_some(())
+        });
     }
 
     /// The config that has doorward use it.
@@ -44,6 +68,12 @@ impl PebblePlan {
     /// Where doorward has to answer plain HTTP.
     pub(crate) fn http(&self) -> SocketAddr {
         self.http
+    }
+
+    /// Without the bad nonces that doorward has to cope with: other clients give up sooner.
+    pub(crate) fn patient(mut self) -> Self {
+        self.bad_nonces = "0";
+        self
     }
 
     /// The directory's URL.
@@ -75,7 +105,7 @@ impl PebblePlan {
             Command::new(program)
                 .args(args)
                 .env("PEBBLE_VA_NOSLEEP", "1")
-                .env("PEBBLE_WFE_NONCEREJECT", "15")
+                .env("PEBBLE_WFE_NONCEREJECT", self.bad_nonces)
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
@@ -89,7 +119,8 @@ impl PebblePlan {
             run("pebble-challtestsrv", &[names.as_slice(), &nothing_else].concat()),
             run("pebble", &["-config", &file("pebble.json").display().to_string(), "-dnsserver", &dns]),
         ];
-        let pebble = Pebble { api: self.api, _home: self.home, processes };
+        let pebble =
+            Pebble { api: self.api, dns: dns.clone(), management: management.clone(), _home: self.home, processes };
         within("pebble listens", || TcpStream::connect(pebble.api).ok());
         pebble
     }

@@ -1,0 +1,259 @@
+//! `certs list` and `certs show`: what there is, and what stands out.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use super::Desk;
+use super::usage::Usage;
+use crate::acme;
+use crate::admin::certs::{Detail, Link, Previous, Refused, Reply, Row};
+use crate::certs::{
+    Bundle, Certificate, Origin, VaultError, Version, Warning, Wish, directory, is_trusted, links, unix_now,
+};
+use crate::config::CertificateId;
+use crate::names::Hostname;
+
+/// What all rows are made of.
+struct Look {
+    usage: Usage,
+    statuses: BTreeMap<String, acme::Status>,
+    wishes: Vec<Wish>,
+}
+
+impl Desk {
+    pub(super) async fn list(&self) -> Result<Reply, Refused> {
+        let look = self.look().await?;
+        let mut certificates = Vec::new();
+        for id in self.ids().await? {
+            certificates.push(self.row(&id, &look).await?);
+        }
+        Ok(Reply::List { certificates, disabled: self.table.disabled().list() })
+    }
+
+    /// One by its id, else the one that serves the name.
+    pub(super) async fn show(&self, of: &str) -> Result<Detail, Refused> {
+        let id = self.find(of).await?;
+        let look = self.look().await?;
+        let row = self.row(&id, &look).await?;
+        let kept = acme::Kept::load(&**self.vault.storage(), &id, SystemTime::now()).await?;
+        let status = look.statuses.get(id.as_str());
+        let served = self.table.get(&id);
+        let since = self.vault.about(&id).await?.map(|about| about.since).filter(|since| *since > 0);
+        let versions = self.vault.versions(&id).await?;
+        Ok(Detail {
+            not_before: served.as_ref().map(|c| c.not_before()),
+            key: served.as_ref().map(|c| c.key_kind().to_string()),
+            serial: served.as_ref().map(|c| c.serial().to_owned()),
+            fingerprint: served.as_ref().map(|c| c.fingerprint().to_owned()),
+            key_fingerprint: served.as_ref().and_then(|c| links(c).into_iter().next()).map(|link| link.key_fingerprint),
+            chain: served.as_deref().map(chain).unwrap_or_default(),
+            serving_since: since.or(kept.issued),
+            previous: versions.iter().map(|version| previous(&id, version)).collect(),
+            last_attempt: kept.last_failure,
+            last_error: kept.last_error,
+            failures: kept.failures,
+            next_attempt: kept.next_attempt.or(kept.renew_at),
+            progress: status.map(|status| status.progress.clone()).unwrap_or_default(),
+            served_on: served.as_deref().map(|c| self.served_on(c)).unwrap_or_default(),
+            row,
+        })
+    }
+
+    /// The id that is meant: itself, or that of the certificate which serves the name.
+    pub(super) async fn find(&self, of: &str) -> Result<CertificateId, Refused> {
+        let id = CertificateId::new(of);
+        let ids = self.ids().await?;
+        if ids.contains(&id) {
+            return Ok(id);
+        }
+        if let Ok(name) = Hostname::parse(of)
+            && let Some(certificate) = self.choose(name.as_str(), None).certificate()
+        {
+            return Ok(certificate.id().clone());
+        }
+        // A wildcard, or a name that is only wanted yet.
+        let look = self.look().await?;
+        for id in &ids {
+            if self.row(id, &look).await?.names.iter().any(|name| name == of) {
+                return Ok(id.clone());
+            }
+        }
+        let near = ids.iter().max_by(|a, b| strsim::jaro(of, a.as_str()).total_cmp(&strsim::jaro(of, b.as_str())));
+        let near = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+        Err(Refused::Unknown(format!("no certificate is called {of:?}, and none is served for that name{near}")))
+    }
+
+    /// Everything that is served, stored, in a folder or wanted; sorted.
+    pub(super) async fn ids(&self) -> Result<Vec<CertificateId>, Refused> {
+        let mut ids: Vec<CertificateId> = self.table.list().iter().map(|c| c.id().clone()).collect();
+        ids.extend(self.directories.iter().map(|status| status.id.clone()));
+        ids.extend(self.vault.ids().await?);
+        ids.extend(self.vault.wishes().await?.into_iter().map(|wish| CertificateId::new(wish.id)));
+        if let Some(manager) = self.manager() {
+            let wanted = manager.status().into_iter().filter(|status| status.state != acme::State::Covered);
+            ids.extend(wanted.map(|status| CertificateId::new(status.id)));
+        }
+        ids.sort();
+        ids.dedup();
+        Ok(ids)
+    }
+
+    async fn look(&self) -> Result<Look, Refused> {
+        let statuses = self.manager().map(|manager| manager.status()).unwrap_or_default();
+        let statuses = statuses.into_iter().map(|status| (status.id.clone(), status)).collect();
+        Ok(Look { usage: self.usage(), statuses, wishes: self.vault.wishes().await? })
+    }
+
+    async fn row(&self, id: &CertificateId, look: &Look) -> Result<Row, Refused> {
+        let mut row = Row { id: id.to_string(), ..Row::default() };
+        let storage = self.vault.storage();
+        let (about, folder, status) =
+            (self.vault.about(id).await?, self.in_directory(id), look.statuses.get(id.as_str()));
+        let kept = acme::Kept::load(&**storage, id, SystemTime::now()).await?;
+        row.used_by = look.usage.get(id).into_iter().flatten().cloned().collect();
+        row.source = folder.map(|status| status.path.display().to_string());
+        let local = self.live.as_ref().and_then(|live| live.local.renews_at(id));
+        row.origin = match (&folder, local, &about) {
+            (Some(_), _, _) => "directory",
+            (None, Some(_), _) => "own-ca",
+            (None, None, Some(about)) => match about.origin {
+                Origin::Generated => "generated",
+                Origin::Imported => "imported",
+                Origin::OwnCa => "own-ca",
+            },
+            (None, None, None) => "wanted",
+        }
+        .to_owned();
+        row.next_renewal = local.or_else(|| kept.renew_at.and_then(|at| i64::try_from(at).ok()));
+        match self.table.get(id) {
+            Some(certificate) => self.describe(&mut row, &certificate),
+            None => self.describe_missing(&mut row, id, look).await?,
+        }
+        if let Some(directory::State::Pending(why) | directory::State::Refused(why)) = folder.map(|s| &s.state) {
+            row.stand_out(if self.table.get(id).is_some() { "stale" } else { "not-served" }, why.clone());
+        }
+        if let Some(at) = acme::revoked(storage, id).await {
+            row.stand_out("revoked", format!("it was revoked {}", ago(at)));
+        }
+        describe_orders(&mut row, status, &kept);
+        self.describe_switch(&mut row);
+        Ok(row)
+    }
+
+    fn describe(&self, row: &mut Row, certificate: &Certificate) {
+        row.names = certificate.names().iter().map(ToString::to_string).collect();
+        row.issuer = short_issuer(certificate);
+        row.expires = Some(certificate.not_after());
+        for warning in certificate.warnings(unix_now()) {
+            let state = match warning {
+                Warning::Expired(_) => "expired",
+                Warning::NotYetValid(_) => "not-yet-valid",
+                _ => "warning",
+            };
+            row.stand_out(state, warning.to_string());
+        }
+        for mismatch in self.mismatches(certificate) {
+            row.stand_out("mismatched", mismatch);
+        }
+        if is_trusted(certificate) == Some(false) {
+            let why = match row.origin.as_str() {
+                "own-ca" => "only clients that were told to trust doorward's own CA accept it (doorward ca trust)",
+                _ => "its issuer is none that this system trusts",
+            };
+            row.stand_out("untrusted", why.to_owned());
+        }
+    }
+
+    /// Why nothing is served under this id.
+    async fn describe_missing(&self, row: &mut Row, id: &CertificateId, look: &Look) -> Result<(), Refused> {
+        if let Some(status) = look.statuses.get(id.as_str()) {
+            (row.names, row.issuer) = (status.names.clone(), status.issuer.clone().unwrap_or_default());
+        } else if let Some(wish) = look.wishes.iter().find(|wish| wish.id == id.as_str()) {
+            (row.names, row.issuer) = (wish.names.clone(), wish.issuer.clone().unwrap_or_default());
+        }
+        if let Err(VaultError::Unusable(error)) = self.vault.bundle(id).await {
+            row.stand_out("not-served", error.to_string());
+        } else if row.origin == "wanted" && self.live.is_none() {
+            row.stand_out("waiting", "it is ordered once doorward runs".to_owned());
+        }
+        Ok(())
+    }
+
+    fn describe_switch(&self, row: &mut Row) {
+        let disabled = self.table.disabled();
+        let off: Vec<_> = disabled.list().into_keys().filter(|name| row.names.contains(name)).collect();
+        if !off.is_empty() {
+            row.stand_out("disabled", format!("HTTPS is off for {}", off.join(", ")));
+        }
+    }
+}
+
+impl Row {
+    fn stand_out(&mut self, state: &str, message: String) {
+        if !self.states.iter().any(|known| known == state) {
+            self.states.push(state.to_owned());
+        }
+        self.messages.push(message);
+    }
+}
+
+fn describe_orders(row: &mut Row, status: Option<&acme::Status>, kept: &acme::Kept) {
+    match status.map(|status| status.state) {
+        Some(acme::State::Ordering) => row.stand_out("ordering", "an order is under way".to_owned()),
+        Some(acme::State::Disabled) => {
+            row.stand_out("failing", "there is no [acme] in the config to renew it by".to_owned());
+        }
+        Some(acme::State::Waiting | acme::State::Starting) if kept.failures == 0 => {
+            row.stand_out("waiting", "waits for its turn".to_owned());
+        }
+        _ => {}
+    }
+    if let (0, Some(why)) = (kept.failures, &kept.last_error) {
+        row.stand_out("waiting", why.clone());
+    }
+    if kept.failures > 0 {
+        let why = kept.last_error.clone().unwrap_or_default();
+        row.stand_out("failing", format!("failed {} times in a row, the last one: {why}", kept.failures));
+    }
+}
+
+fn chain(certificate: &Certificate) -> Vec<Link> {
+    let links = links(certificate).into_iter();
+    links
+        .map(|link| Link {
+            subject: link.subject,
+            issuer: link.issuer,
+            expires: link.not_after,
+            fingerprint: link.fingerprint,
+        })
+        .collect()
+}
+
+fn previous(id: &CertificateId, version: &Version) -> Previous {
+    let bundle = Bundle::from_text(id.clone(), "an earlier version", version.bundle.as_bytes(), unix_now()).ok();
+    Previous {
+        since: version.since,
+        until: version.until,
+        expires: bundle.as_ref().map(|bundle| bundle.certificate.not_after()),
+        fingerprint: bundle.map(|bundle| bundle.certificate.fingerprint().to_owned()),
+    }
+}
+
+fn ago(at: u64) -> String {
+    let when = time::OffsetDateTime::from_unix_timestamp(i64::try_from(at).unwrap_or(0)).ok();
+    when.map_or_else(String::new, |when| format!("on {}", when.date()))
+}
+
+/// The issuer in a few words: its organisation and common name.
+fn short_issuer(certificate: &Certificate) -> String {
+    let part = |key: &str| {
+        let all = certificate.issuer().split(", ");
+        all.filter_map(|part| part.trim().strip_prefix(key)).next().map(str::to_owned)
+    };
+    match (part("O="), part("CN=")) {
+        (Some(organisation), Some(name)) if name.contains(&organisation) => name,
+        (Some(organisation), Some(name)) => format!("{organisation} {name}"),
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => certificate.issuer().to_owned(),
+    }
+}

@@ -1,0 +1,108 @@
+//! Who is served with what: routes and listeners, asked of the same table as handshakes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::{Desk, Door};
+use crate::admin::certs::Served;
+use crate::certs::{Ask, Certificate, Choice, SignatureScheme, unix_now};
+use crate::config::{CertificateChoice, CertificateId, HttpsPolicy, Route, RouteHost};
+use crate::names::HostPattern;
+
+/// What today's clients can verify.
+const SCHEMES: &[SignatureScheme] = &[
+    SignatureScheme::ECDSA_NISTP256_SHA256,
+    SignatureScheme::ECDSA_NISTP384_SHA384,
+    SignatureScheme::ECDSA_NISTP521_SHA512,
+    SignatureScheme::ED25519,
+    SignatureScheme::RSA_PSS_SHA256,
+    SignatureScheme::RSA_PKCS1_SHA256,
+];
+
+/// Routes by the certificate that their hosts are served with.
+pub(super) type Usage = BTreeMap<CertificateId, BTreeSet<String>>;
+
+impl Desk {
+    /// What a handshake for a canonical name gets, at a listener with this default.
+    pub(super) fn choose(&self, name: &str, default: Option<&CertificateId>) -> Choice {
+        let address: Option<IpAddr> = name.parse().ok();
+        self.table.choose(&Ask {
+            sni: address.is_none().then_some(name),
+            local: address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            schemes: SCHEMES,
+            default,
+            now: unix_now(),
+        })
+    }
+
+    /// The routes that each certificate is served for, or meant for.
+    pub(super) fn usage(&self) -> Usage {
+        let mut usage = Usage::new();
+        let served = |route: &&std::sync::Arc<Route>| route.https != HttpsPolicy::Off;
+        for route in self.config.routes.iter().filter(served) {
+            let mut add = |id: CertificateId| {
+                usage.entry(id).or_default().insert(route.name.clone());
+            };
+            if let CertificateChoice::Id(id) = &route.certificate {
+                add(id.clone());
+                continue;
+            }
+            for host in &route.hosts {
+                let RouteHost::Pattern(pattern) = host else { continue };
+                if let Some(certificate) = self.choose(&sample(pattern), None).certificate() {
+                    add(certificate.id().clone());
+                }
+            }
+        }
+        for door in &self.listeners {
+            if let Some(id) = &door.default {
+                usage.entry(id.clone()).or_default().insert(format!("default of {}", door.address));
+            }
+        }
+        usage
+    }
+
+    /// Where this certificate is served right now.
+    pub(super) fn served_on(&self, certificate: &Certificate) -> Vec<Served> {
+        let at = |door: &Door| {
+            let is_chosen = |name: &&HostPattern| {
+                let choice = self.choose(&sample(name), door.default.as_ref());
+                choice.certificate().is_some_and(|chosen| chosen.fingerprint() == certificate.fingerprint())
+            };
+            let names: Vec<_> = certificate.names().iter().filter(is_chosen).map(ToString::to_string).collect();
+            let default = door.default.as_ref() == Some(certificate.id());
+            (default || !names.is_empty()).then(|| Served { listener: door.address.clone(), names, default })
+        };
+        if self.live.is_none() { Vec::new() } else { self.listeners.iter().filter_map(at).collect() }
+    }
+
+    /// Routes that name this certificate but have hosts that it is not valid for: their names, and those hosts.
+    pub(super) fn mismatches(&self, certificate: &Certificate) -> Vec<String> {
+        let mut found = Vec::new();
+        for route in &self.config.routes {
+            if route.certificate != CertificateChoice::Id(certificate.id().clone()) {
+                continue;
+            }
+            let lost: Vec<_> = route
+                .hosts
+                .iter()
+                .filter_map(|host| if let RouteHost::Pattern(pattern) = host { Some(pattern) } else { None })
+                .filter(|pattern| !certificate.covers_all(std::slice::from_ref(*pattern)))
+                .map(ToString::to_string)
+                .collect();
+            if !lost.is_empty() {
+                found.push(format!("not valid for {} of route {}", lost.join(", "), route.name));
+            }
+        }
+        found
+    }
+}
+
+/// A name that the pattern stands for.
+pub(super) fn sample(pattern: &HostPattern) -> String {
+    match pattern {
+        HostPattern::Exact(name) => name.to_string(),
+        // A label that nobody has a certificate of its own for.
+        HostPattern::Wildcard(base) => format!("doorward-any.{base}"),
+    }
+}

@@ -1,0 +1,164 @@
+//! `certs generate`, `renew` and `revoke` with a real CA, and one wildcard that serves many apps.
+
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::support::{Doorward, Origin, Pebble, Setup, ca, free, nobody, within};
+
+const DAYS_90: u64 = 3600 * 24 * 90;
+
+fn ok(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+fn refused(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8(output.stderr.clone()).expect("text")
+}
+
+fn show(door: &Doorward, of: &str) -> Value {
+    serde_json::from_str(&ok(&door.verb(&["certs", "show", of, "--json"]))).expect("JSON")
+}
+
+fn with_acme(setup: Setup, directory: &str) -> Setup {
+    let trust = setup.home().join("ca.pem").display().to_string();
+    setup.section(&Pebble::sections(directory, &trust))
+}
+
+#[test]
+fn a_certificate_is_generated_before_any_route_kept_renewed_and_revoked() {
+    let plan = Pebble::plan(free("127.0.0.2"), DAYS_90);
+    let setup = with_acme(Setup::new().http_at(plan.http()), &plan.directory());
+    let _pebble = plan.start();
+    let door = setup.start();
+    let said = ok(&door.verb(&["certs", "generate", "a.example.test", "b.example.test", "--key", "p384"]));
+    let id = said.lines().find_map(|line| line.strip_prefix("OK, ")).expect("the id").to_owned();
+    assert!(id.starts_with("cert-"), "{said}");
+    assert!(said.contains("a.example.test: "), "progress per name: {said}");
+    let shown = show(&door, "b.example.test");
+    assert_eq!((&shown["id"], &shown["key"]), (&id.as_str().into(), &"ECDSA P-384".into()), "{shown:#}");
+    assert_eq!(shown["origin"], "generated");
+    assert!(shown["next_renewal"].is_i64(), "{shown:#}");
+    assert!(
+        ok(&door.verb(&["certs", "generate", "a.example.test", "b.example.test", "--key", "p384"])).contains("already")
+    );
+
+    let error = refused(&door.verb(&["certs", "renew", &id]));
+    assert!(error.contains("not due") && error.contains("--force"), "{error}");
+    ok(&door.verb(&["certs", "renew", &id, "--force"]));
+    let renewed = show(&door, &id);
+    assert_ne!(renewed["fingerprint"], shown["fingerprint"]);
+    assert_eq!(renewed["previous"][0]["fingerprint"], shown["fingerprint"], "the one before is kept: {renewed:#}");
+
+    // It stays wanted over a restart, though no route names it.
+    let door = door.restart();
+    within("the wish is known again", || show(&door, &id)["next_renewal"].is_i64().then_some(()));
+    let said = ok(&door.verb(&["certs", "revoke", &id, "--reason", "key-compromise"]));
+    assert!(said.contains("is revoked"), "{said}");
+    let after = within("a new one in its place", || {
+        let now = show(&door, &id);
+        (now["fingerprint"] != renewed["fingerprint"] && now["states"].as_array()?.iter().all(|s| s != "revoked"))
+            .then_some(now)
+    });
+    assert_eq!(after["previous"].as_array().map(Vec::len), Some(1), "only the revoked one: {after:#}");
+    ok(&door.verb(&["certs", "delete", &id]));
+    assert!(refused(&door.verb(&["certs", "show", &id])).contains("no certificate"));
+}
+
+#[test]
+fn what_cannot_work_is_said_before_anything_is_ordered() {
+    let directory = format!("https://{}/dir", nobody());
+    let door = with_acme(Setup::new(), &directory).start();
+    for (arguments, says) in [
+        (&["*.example.test"][..], "wildcards by DNS-01 only"),
+        (&["a.example.test", "--issuer", "nobody"], "no issuer \"nobody\"; it has: pebble"),
+        (&["not a name"], "is no name"),
+    ] {
+        let error = refused(&door.verb(&[&["certs", "generate"], arguments].concat()));
+        assert!(error.contains(says), "{arguments:?}: {error}");
+    }
+    let plain = Setup::new().start();
+    assert!(refused(&plain.verb(&["certs", "generate", "a.example.test"])).contains("no [acme]"));
+    assert!(door.log().iter().all(|line| line["message"] != "getting a certificate"));
+    // A public CA is not asked for what it never issues.
+    let public = Setup::new().section("[acme]\ncontact = [\"ops@example.com\"]").start();
+    for name in ["nas.local", "intranet", "10.0.0.1"] {
+        let error = refused(&public.verb(&["certs", "generate", name]));
+        assert!(error.contains(name), "{error}");
+    }
+    // And a CA that cannot be reached is told in plain words, at once.
+    let error = refused(&door.verb(&["certs", "generate", "a.example.test"]));
+    assert!(error.contains("cannot be reached") && error.contains("next try"), "{error}");
+}
+
+#[test]
+fn one_wildcard_serves_every_app_with_no_order_for_each() {
+    let origin = Origin::echo();
+    let app = |name: &str| {
+        format!("hosts = [\"{name}.apps.example.test\"]\nbackend = \"{}\"\ncertificate = \"auto\"", origin.address)
+    };
+    let wildcard = ca().leaf(&["*.apps.example.test"]).issue();
+    // By folder, by import, and by import while apps come and go.
+    for folder in [true, false] {
+        let mut setup = with_acme(Setup::new(), &format!("https://{}/dir", nobody()));
+        if folder {
+            setup = setup.certificate("wild", &wildcard);
+        } else {
+            wildcard.write(&setup.home().join("wild"));
+            ok(&setup.run(&["certs", "import", setup.home().join("wild").to_str().expect("a path")]));
+        }
+        let door = setup.route(&app("one")).route(&app("two")).start();
+        for name in ["one", "two"] {
+            assert_eq!(door.curl(&format!("https://{name}.apps.example.test/")).run().status, 200, "{name}");
+        }
+        let more = app("three");
+        door.rewrite(|text| format!("{text}\n[[route]]\n{more}\n"));
+        assert!(door.reload());
+        assert_eq!(door.curl("https://three.apps.example.test/").run().status, 200);
+        assert!(door.log().iter().all(|line| line["message"] != "getting a certificate"), "no order for an app");
+        let shown = show(&door, "three.apps.example.test");
+        assert_eq!(shown["id"], "wild");
+        assert_eq!(shown["used_by"].as_array().map(Vec::len), Some(3), "{shown:#}");
+        let status: Value = serde_json::from_str(&ok(&door.verb(&["status", "--json"]))).expect("JSON");
+        assert!(
+            status["acme"].as_array().is_some_and(|all| all.iter().all(|one| one["state"] == "issued")),
+            "{status:#}"
+        );
+    }
+}
+
+#[test]
+fn a_budget_that_is_used_up_is_said_before_the_ca_is_asked() {
+    let plan = Pebble::plan(free("127.0.0.2"), DAYS_90);
+    let setup = with_acme(Setup::new().http_at(plan.http()), &plan.directory());
+    let setup = setup.section("[issuer.limits]\norders = \"1 in 7d\"");
+    let _pebble = plan.start();
+    let door = setup.start();
+    ok(&door.verb(&["certs", "generate", "a.example.test"]));
+    let error = refused(&door.verb(&["certs", "generate", "b.example.test"]));
+    assert!(error.contains("no room") && error.contains("orders: 1 of 1"), "{error}");
+    let explained = ok(&door.verb(&["certs", "explain", "a.example.test", "--json"]));
+    assert!(explained.contains("pebble: orders: 1 of 1"), "{explained}");
+}
+
+#[test]
+fn caa_and_the_record_of_dns_01_are_explained() {
+    let pebble = Pebble::plan(free("127.0.0.2"), DAYS_90).start();
+    pebble.forbid("example.com", "other.test");
+    // A public CA that nobody asks for anything here.
+    let door = Setup::new()
+        .head(&format!("resolvers = [\"{}\"]", pebble.dns()))
+        .section("[acme]\nissuer = \"letsencrypt\"")
+        .start();
+    let explain = |name: &str| {
+        let output = door.verb(&["certs", "explain", name, "--port", "1", "--json"]);
+        let of: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        of["dns"].to_string()
+    };
+    let forbidden = explain("www.example.com");
+    assert!(forbidden.contains("letsencrypt.org may NOT issue") && forbidden.contains("at example.com"), "{forbidden}");
+    assert!(forbidden.contains("no TXT at _acme-challenge.www.example.com"), "{forbidden}");
+    assert!(explain("www.example.org").contains("CAA: none"), "{}", explain("www.example.org"));
+}
