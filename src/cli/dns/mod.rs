@@ -144,7 +144,9 @@ impl FromArgMatches for DnsVerb {
 
 fn of_provider(provider: &'static DnsProvider) -> Command {
     let about = format!("Zones at {}", provider.name);
-    let command = Command::new(provider.name).about(about).subcommand_required(true).arg_required_else_help(true);
+    let example = format!("Example:\n  doorward dns {} add --help", provider.name);
+    let command = Command::new(provider.name).about(about).after_help(example);
+    let command = command.subcommand_required(true).arg_required_else_help(true);
     let command = command.subcommand(add::command(provider));
     match provider.name {
         "route53" => command
