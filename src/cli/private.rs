@@ -9,7 +9,7 @@ pub(super) fn write(path: &Path, text: &str) -> Result<(), String> {
     files::replace(path, text.as_bytes()).map_err(|error| plain(&error))
 }
 
-/// As [`write`], with mode 0644: for what everybody may read.
+/// As [`write()`], with mode 0644: for what everybody may read.
 pub(super) fn write_public(path: &Path, text: &str) -> Result<(), String> {
     files::replace_public(path, text.as_bytes()).map_err(|error| plain(&error))
 }

@@ -26,13 +26,13 @@ pub(in crate::cli) struct GenerateArgs {
     /// The names; wildcards in quotes
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
-    /// The issuer, by its name in the config; default: the one of [acme]
+    /// The issuer, by its name in the config; default: the one of `[acme]`
     #[arg(long)]
     issuer: Option<String>,
     /// What to call it; default: cert- and a hash of its names
     #[arg(long)]
     id: Option<String>,
-    /// The kind of key; default: the one of [acme]
+    /// The kind of key; default: the one of `[acme]`
     #[arg(long, value_parser = ["p256", "p384", "rsa2048"])]
     key: Option<String>,
     /// The profile to ask the CA for
