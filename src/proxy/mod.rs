@@ -12,6 +12,8 @@ mod headers;
 mod http1;
 mod http2;
 mod lazy;
+#[doc(hidden)]
+pub mod measured;
 mod metrics;
 mod page;
 mod raw;
