@@ -13,8 +13,9 @@ PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class Stat:
-    """Of /proc/PID/stat: the parent, and seconds of CPU, user and system together."""
+    """Of /proc/PID/stat: the state, the parent, and seconds of CPU, user and system together."""
 
+    state: str
     parent: int
     own: float
     ended_children: float
@@ -24,7 +25,7 @@ def parse_stat(text: str) -> Stat:
     """Reads one line; the program's name, in parentheses, may hold anything."""
     fields = text.rpartition(")")[2].split()
     user, system, children_user, children_system = (int(field) for field in fields[11:15])
-    return Stat(int(fields[1]), (user + system) * TICK, (children_user + children_system) * TICK)
+    return Stat(fields[0], int(fields[1]), (user + system) * TICK, (children_user + children_system) * TICK)
 
 
 def tree(root: int) -> dict[int, Stat]:

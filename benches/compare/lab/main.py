@@ -32,6 +32,8 @@ def main() -> int:
         named = [binary(text, n) for n, text in enumerate(options.doorward)]
         tools = build(options.profile, named[0][1] if named else None)
         doorwards = [Doorward(name, str(path)) for name, path in named] or [Doorward("doorward", str(tools.doorward))]
+        if options.access_log:
+            doorwards.append(Doorward(f"{doorwards[0].name}+log", doorwards[0].program, access_log=True))
         peers = [PEERS[peer](peer, find(peer) or peer) for peer in options.against]
         with ExitStack() as stack:
             # A folder of its own on the fastest file system there is.
@@ -132,6 +134,7 @@ def arguments() -> argparse.Namespace:
         metavar="A,B", help="whom to compare with (default: nginx,haproxy,caddy)")
     add("--profile", default="dist", help="Cargo's profile to build with (default: dist)")
     add("--cores", metavar="A,B", help="the proxy's core, and the core of load and backend (default: the first two)")
+    add("--access-log", action="store_true", help="measure the first doorward with its access log on as well")
     add("--idle", type=int, default=10_000, help="idle connections to hold (default: 10000)")
     add("--json", type=Path, metavar="FILE", help="write everything to a file")
     add("--plot", type=Path, metavar="FILE.svg", help="draw the ratios")

@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Any, Callable
 
-from .kernel import Machine, cpu
+from .kernel import Machine, cpu, tree
 from .load import Work
 from .process import Process
 
@@ -53,8 +53,9 @@ def settle(process: Process, quiet: float = 0.4, patience: float = 120.0) -> flo
     while time.monotonic() - began < patience:
         time.sleep(0.05)
         now = cpu(process.pid)
-        # A twentieth of the time is what idle contenders use at the most; a tick is as little as can be told.
-        if now.since(last) > 0.011:
+        # A tick in each look is more than what idle contenders use. One that others keep off its core is not still.
+        waiting = any(stat.state in "RD" for stat in tree(process.pid).values())
+        if waiting or now.since(last) > 0.011:
             still_since = time.monotonic()
         last = now
         if time.monotonic() - still_since >= quiet:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any, Iterator
 
 from .cases import Case, Row
@@ -51,17 +52,22 @@ class Results:
                 if failed:
                     errors = sorted({error for sample in there for error in sample.errors})
                     notes.append(f"{case.id}: {contender}: {failed} failed{': ' if errors else ''}{'; '.join(errors[:3])}")
-                doubtful = [sample for sample in there if sample.is_doubtful]
-                if doubtful:
-                    worst = max(sample.others for sample in doubtful)
-                    notes.append(
-                        f"{case.id}: {contender}: the machine was busy in {len(doubtful)} of {len(there)} rounds: "
-                        f"others used up to {worst:.0%} of a core"
-                    )
             agreed = {s.agreed for samples in self.samples.get(case.id, {}).values() for s in samples if s and s.agreed}
             if len(agreed) > 1:
                 notes.append(f"{case.id}: the contenders did not agree on the same: {'; '.join(sorted(agreed))}")
-        return notes
+        return notes + self.busy()
+
+    def busy(self) -> list[str]:
+        """Where others than the measurement were at work on the machine."""
+        every = {case.id: [s for by in self.samples.get(case.id, {}).values() for s in by if s] for case in self.cases}
+        total = sum(len(samples) for samples in every.values())
+        doubtful = {case: [s.others for s in samples if s.is_doubtful] for case, samples in every.items()}
+        shares = [share for found in doubtful.values() for share in found]
+        if not shares:
+            return []
+        where = ", ".join(case for case, found in doubtful.items() if found)
+        return [f"the machine was busy in {len(shares)} of {total} measurements: others used up to {max(shares):.0%} "
+                f"of a core, {median(shares):.0%} in the middle ({where})"]
 
     def pace(self) -> list[str]:
         """Where the load or the backend, and not the proxy, set the pace."""
@@ -115,8 +121,8 @@ def table(results: Results) -> str:
             cells.append(f"{text(summary.median)}{spread}" if summary else "–")
         for other in others:
             found = results.ratio(case, row, other)
-            span = f" ({found.low:.2f}–{found.high:.2f})" if found and found.count > 1 else ""
-            cells.append(f"**{found.median:.2f}**{span}" if found else "–")
+            span = f" ({text(found.low)}–{text(found.high)})" if found and found.count > 1 else ""
+            cells.append(f"**{text(found.median)}**{span}" if found else "–")
         lines.append(cells)
     widths = [max(len(line[n]) for line in [head, *lines]) for n in range(len(head))]
     drawn = [[cell.ljust(width) if n == 0 else cell.rjust(width) for n, (cell, width) in enumerate(zip(line, widths))]
@@ -130,8 +136,9 @@ def whole(results: Results) -> str:
     about = [f"{key}: {value}" for key, value in results.about.items() if isinstance(value, str)]
     notes = results.notes()
     parts = ["\n".join(about), table(results)]
-    parts.append("Part of its core that the proxy used (with little of it, the load or the backend set the pace; CPU "
-                 "time per unit still compares):\n" + "\n".join(f"- {line}" for line in results.pace()))
+    if pace := results.pace():
+        parts.append("Part of its core that the proxy used (with little of it, the load or the backend set the pace; "
+                     "CPU time per unit still compares):\n" + "\n".join(f"- {line}" for line in pace))
     if notes:
         parts.append("**Not to be trusted as it stands:**\n" + "\n".join(f"- {note}" for note in notes))
     else:

@@ -28,15 +28,15 @@ class Summary:
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Summary | None:
     """Ours to theirs, round by round: what changes on the machine between two rounds meets both. `None`: no round has
-    both, or theirs is nothing."""
-    pairs = [mine / other for mine, other in zip(ours, theirs) if other > 0]
+    both, or what they have is nothing to divide (as a latency that is lost in the noise)."""
+    pairs = [mine / other for mine, other in zip(ours, theirs) if mine > 0 and other > 0]
     return Summary.of(pairs) if pairs else None
 
 
 def text(value: float) -> str:
-    """Three digits that matter."""
-    if value == 0:
-        return "0"
+    """Two or three digits that matter."""
+    if abs(value) < 0.1:
+        return f"{value:.2g}"
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

@@ -15,11 +15,15 @@ CASES: dict[str, Case] = {
 
 def chosen(patterns: list[str]) -> list[Case]:
     """The cases whose id begins with one of these; all of them for none."""
-    found = [case for case in CASES.values() if not patterns or any(case.id.startswith(p) for p in patterns)]
-    unused = [pattern for pattern in patterns if not any(id.startswith(pattern) for id in CASES)]
-    if unused:
-        raise ValueError(f"no case begins with {', '.join(unused)}; there are: {', '.join(CASES)}")
-    return found
+    if not patterns:
+        return list(CASES.values())
+    found: set[str] = set()
+    for pattern in patterns:
+        matching = {pattern} & CASES.keys() or {id for id in CASES if id.startswith(pattern)}
+        if not matching:
+            raise ValueError(f"no case begins with {pattern!r}; there are: {', '.join(CASES)}")
+        found |= matching
+    return [case for id, case in CASES.items() if id in found]
 
 
 __all__ = ["CASES", "Case", "Row", "chosen"]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ssl
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Iterator
 
@@ -24,7 +25,7 @@ PAUSE_MS = "5"
 
 
 class ManyCertificates(Case):
-    """Start with so many, reload without a change, change one."""
+    """Start with so many, reload for another line of the config, change one."""
 
     most_rounds = 1
 
@@ -35,7 +36,7 @@ class ManyCertificates(Case):
         self.rows = (
             Row(f"{self.id}-start", f"{of}: start", "s"),
             Row(f"{self.id}-memory", f"{of}: memory", "MiB"),
-            Row(f"{self.id}-reload", f"{of}: a reload without a change, CPU", "s"),
+            Row(f"{self.id}-reload", f"{of}: a reload for one changed line, CPU", "s"),
             Row(f"{self.id}-change", f"{of}: one changed, CPU", "s"),
             Row(f"{self.id}-served", f"{of}: one changed, until served", "s"),
         )
@@ -90,7 +91,9 @@ def certificate_name(n: int) -> str:
 
 
 def reload(running: Running) -> None:
-    """Reloads, and waits for the end of what that takes."""
+    """Changes a line of the config, reloads, and waits for the end of what that takes."""
+    running.place = replace(running.place, revision=running.place.revision + 1)
+    running.contender.prepare(running.place)
     running.contender.reload(running.process, running.place)
     # Between the signal and the first work there may be a moment of nothing.
     settle(running.process, quiet=1.0)

@@ -37,6 +37,13 @@ class Place:
     cores: frozenset[int]
     connections: int = 2_048
     """Clients at once."""
+    revision: int = 0
+    """What one line of the config changes with, so that a reload has something to do."""
+
+    @property
+    def keep_alive(self) -> int:
+        """Seconds that an idle client is kept: longer than any measurement."""
+        return KEEP_ALIVE_SECONDS + self.revision
 
 
 class Contender(ABC):
@@ -56,7 +63,7 @@ class Contender(ABC):
 
     @abstractmethod
     def reload(self, process: Process, place: Place) -> None:
-        """Has it read its config again."""
+        """Has it read its config, which `prepare` has just written, again."""
 
     def take_certificate(self, process: Process, place: Place, name: str) -> None:
         """Has it serve the certificate for `name` that was just put in place of another, by the cheapest way it has."""

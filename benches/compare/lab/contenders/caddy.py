@@ -49,7 +49,7 @@ class Caddy(Contender):
             "listen": [f"127.0.0.1:{place.port}"],
             "protocols": ["h1", "h2"],
             "automatic_https": {"disable": True},
-            "idle_timeout": idle,
+            "idle_timeout": f"{place.keep_alive}s",
             "tls_connection_policies": [policy],
             "routes": [{"handle": [forward]}],
         }

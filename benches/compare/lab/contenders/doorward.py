@@ -9,6 +9,12 @@ from .base import KEEP_ALIVE_SECONDS, BACKEND_CONNECTIONS, Contender, Place
 
 
 class Doorward(Contender):
+    """With everything on that production has, but for the access log where the peers have none."""
+
+    def __init__(self, name: str, program: str, access_log: bool = False):
+        super().__init__(name, program)
+        self.access_log = "true" if access_log else "false"
+
     def version(self) -> str:
         return self.say("--version")
 
@@ -39,15 +45,15 @@ socket = "{place.home}/admin.sock"
 address = "127.0.0.1:0"
 
 [timeouts]
-keep_alive = "{KEEP_ALIVE_SECONDS}s"
+keep_alive = "{place.keep_alive}s"
 backend_keep_alive = "{KEEP_ALIVE_SECONDS}s"
 
 [limits]
 backend_idle_connections = {BACKEND_CONNECTIONS}
 
 [log]
-level = "warn"
-access = false
+level = "info"
+access = {self.access_log}
 """
         )
         return [self.program, "run", "--config", str(config)]

@@ -32,7 +32,7 @@ defaults
     timeout connect 5s
     timeout client {KEEP_ALIVE_SECONDS}s
     timeout server {KEEP_ALIVE_SECONDS}s
-    timeout http-keep-alive {KEEP_ALIVE_SECONDS}s
+    timeout http-keep-alive {place.keep_alive}s
     timeout http-request 10s
 
 frontend tls

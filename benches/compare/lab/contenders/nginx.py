@@ -43,7 +43,7 @@ http {{
     access_log off;
     server_tokens off;
     tcp_nodelay on;
-    keepalive_timeout {KEEP_ALIVE_SECONDS}s;
+    keepalive_timeout {place.keep_alive}s;
     keepalive_requests 1000000000;
     client_max_body_size 0;
     client_body_buffer_size 64k;
