@@ -39,9 +39,11 @@ class Lab:
     idle: int = 10_000
     backend: Backend = field(init=False)
     running: dict[str, Running] = field(default_factory=dict)
+    count: int = 0
 
     def __post_init__(self) -> None:
-        self.backend = self.stack.enter_context(Backend(self.home / "backend", self.load_core))
+        self.backend = Backend(self.home / "backend", self.load_core)
+        self.stack.push(self.backend)
 
     def get(self, contender: Contender) -> Running:
         """The contender with its usual config, which goes on running from case to case."""
@@ -65,5 +67,3 @@ class Lab:
             if handshake_in is None:
                 raise Failed(f"{contender.name} serves no certificate for {name}: {process.tail()}")
             yield Running(contender, place, process, listening_in + handshake_in)
-
-    count: int = 0

@@ -18,6 +18,7 @@ from .contenders import PEERS, Contender, Doorward
 from .fairness import check
 from .lab import Lab
 from .load import Load
+from .measure import Sample
 from .process import Failed
 from .report import Results
 from .setup import ROOT, SetupError, build, certificates, find, install, raise_limits, say
@@ -81,7 +82,7 @@ def measure(lab: Lab, results: Results, rounds: int) -> None:
                 results.add(case, contender.name, sample)
 
 
-def samples(results: Results) -> list[report.Sample]:
+def samples(results: Results) -> list[Sample]:
     return [s for by in results.samples.values() for rounds in by.values() for s in rounds if s]
 
 
@@ -132,7 +133,7 @@ def arguments() -> argparse.Namespace:
         help="a build to measure, in place of the one that is made; more than once: each is a contender")
     add("--against", type=lambda text: [peer for peer in text.split(",") if peer], default=list(PEERS),
         metavar="A,B", help="whom to compare with (default: nginx,haproxy,caddy)")
-    add("--profile", default="dist", help="Cargo's profile to build with (default: dist)")
+    add("--profile", default="dist", help="Cargo's profile to build doorward with (default: dist)")
     add("--cores", metavar="A,B", help="the proxy's core, and the core of load and backend (default: the first two)")
     add("--access-log", action="store_true", help="measure the first doorward with its access log on as well")
     add("--idle", type=int, default=10_000, help="idle connections to hold (default: 10000)")
