@@ -73,7 +73,11 @@ fn what_cannot_work_is_said_before_anything_is_ordered() {
     let door = with_acme(Setup::new(), &directory).start();
     for (arguments, says) in [
         (&["*.example.test"][..], "wildcards by DNS-01 only"),
-        (&["a.example.test", "--issuer", "nobody"], "no issuer \"nobody\"; it has: pebble"),
+        (
+            &["a.example.test", "--issuer", "nobody"],
+            "no issuer is called \"nobody\"; add an [[issuer]], or choose one of: pebble, letsencrypt",
+        ),
+        (&["a.example.test", "--issuer", "zerossl"], "external account binding"),
         (&["not a name"], "is no name"),
     ] {
         let error = refused(&door.verb(&[&["certs", "generate"], arguments].concat()));

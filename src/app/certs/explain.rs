@@ -23,7 +23,10 @@ impl Desk {
         if let Some(id) = wanted {
             self.explain_orders(&mut out, &id).await?;
         }
-        let (dns, ()) = tokio::join!(self.dns_lines(&name), self.probe(&mut out, &name, port));
+        let is_wildcard = |host: &RouteHost| matches!(host, RouteHost::Pattern(host) if host.is_wildcard() && host.matches(name.as_str()));
+        let auto = |route: &&Route| route.certificate == CertificateChoice::Auto;
+        let wildcard = route.filter(auto).is_some_and(|route| route.hosts.iter().any(is_wildcard));
+        let (dns, ()) = tokio::join!(self.dns_lines(&name, wildcard), self.probe(&mut out, &name, port));
         out.dns = dns;
         let room = self.room(&[HostPattern::Exact(name)]).await?;
         out.budget = room.iter().map(|(issuer, limit)| room::line(issuer, limit)).collect();

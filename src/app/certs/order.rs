@@ -83,11 +83,18 @@ impl Desk {
             None => Some(&acme.issuer),
         };
         let Some(issuer) = issuer else {
-            let known = acme.issuers().map(|issuer| issuer.name.as_str()).collect::<Vec<_>>().join(", ");
+            let known = acme.known_issuers().map(|issuer| issuer.name.as_str()).collect::<Vec<_>>().join(", ");
             let name = generate.issuer.as_deref().unwrap_or_default();
-            faults.push(format!("the config's [acme] has no issuer {name:?}; it has: {known}"));
+            faults.push(format!("no issuer is called {name:?}; add an [[issuer]], or choose one of: {known}"));
             return faults;
         };
+        if issuer.lacks_eab() {
+            let name = &issuer.name;
+            faults.push(format!(
+                "{name} opens accounts by external account binding only: \
+                 write [[issuer]] name = {name:?} with eab = {{ key_id = …, hmac_key = … }}"
+            ));
+        }
         if generate.key.as_deref().is_some_and(|key| key_type(key).is_none()) {
             faults.push("--key is one of p256, p384 and rsa2048".to_owned());
         }
