@@ -3,11 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{Doorward, Leaf, Origin, Setup, Tls, ca, client_config};
+use crate::support::{Doorward, Leaf, Origin, Setup, Tls, ca, client_config, json, ok, refused};
 
 const HOST: &str = "app.example.test";
 
@@ -19,22 +19,6 @@ fn bare(origin: &Origin) -> Setup {
 fn files(folder: &Path, leaf: &Leaf) -> [String; 2] {
     leaf.write(folder);
     ["fullchain.pem", "privkey.pem"].map(|name| folder.join(name).display().to_string())
-}
-
-/// What it says on stdout, where it went well.
-fn ok(output: &Output) -> String {
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout.clone()).expect("text")
-}
-
-/// What it says on stderr, where it was refused.
-fn refused(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    String::from_utf8(output.stderr.clone()).expect("text")
-}
-
-fn json(output: &Output) -> Value {
-    serde_json::from_str(&ok(output)).expect("JSON")
 }
 
 fn row(door: &Doorward, id: &str) -> Value {

@@ -1,25 +1,13 @@
 //! `certs generate`, `renew` and `revoke` with a real CA, and one wildcard that serves many apps.
 
-use std::process::Output;
-
 use serde_json::Value;
 
-use crate::support::{Doorward, Origin, Pebble, Setup, ca, free, nobody, within};
+use crate::support::{Doorward, Origin, Pebble, Setup, ca, free, json, nobody, ok, refused, within};
 
 const DAYS_90: u64 = 3600 * 24 * 90;
 
-fn ok(output: &Output) -> String {
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout.clone()).expect("text")
-}
-
-fn refused(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    String::from_utf8(output.stderr.clone()).expect("text")
-}
-
 fn show(door: &Doorward, of: &str) -> Value {
-    serde_json::from_str(&ok(&door.verb(&["certs", "show", of, "--json"]))).expect("JSON")
+    json(&door.verb(&["certs", "show", of, "--json"]))
 }
 
 fn with_acme(setup: Setup, directory: &str) -> Setup {
@@ -125,7 +113,7 @@ fn one_wildcard_serves_every_app_with_no_order_for_each() {
         let shown = show(&door, "three.apps.example.test");
         assert_eq!(shown["id"], "wild");
         assert_eq!(shown["used_by"].as_array().map(Vec::len), Some(3), "{shown:#}");
-        let status: Value = serde_json::from_str(&ok(&door.verb(&["status", "--json"]))).expect("JSON");
+        let status = json(&door.verb(&["status", "--json"]));
         assert!(
             status["acme"].as_array().is_some_and(|all| all.iter().all(|one| one["state"] == "issued")),
             "{status:#}"
