@@ -71,11 +71,6 @@ pub async fn revoke(
     Ok(meta.save(&**storage, id).await?)
 }
 
-/// When the stored certificate was revoked by command, unix seconds.
-pub async fn revoked(storage: &Arc<dyn Storage>, id: &CertificateId) -> Option<u64> {
-    meta(storage, id).await.ok()??.revoked
-}
-
 async fn meta(storage: &Arc<dyn Storage>, id: &CertificateId) -> Result<Option<Meta>, AcmeError> {
     let value = storage.read(&keys::certificate_meta(id)).await?;
     Ok(value.and_then(|value| serde_json::from_slice(&value).ok()))

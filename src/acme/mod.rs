@@ -40,7 +40,7 @@ mod turn;
 mod wanted;
 
 pub use account::account_uri;
-pub use asked::{Asked, Reason, find_issuer, revoke, revoked};
+pub use asked::{Asked, Reason, find_issuer, revoke};
 pub use backoff::Pace;
 pub use budget::{BudgetView, LimitView, budget};
 pub use clock::{Clock, ClockHand};

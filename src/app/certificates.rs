@@ -235,7 +235,7 @@ async fn tell(mut events: Events, refresh: Arc<Notify>, mut drain: Watch) {
 }
 
 /// One certificate for each route that has it from ACME, and for each that an operator had generated.
-fn wanted(config: &Config, wishes: &[Wish]) -> Vec<Wanted> {
+pub(super) fn wanted(config: &Config, wishes: &[Wish]) -> Vec<Wanted> {
     let of_acme = |route: &&Arc<Route>| route.certificate == CertificateChoice::Auto && route.https != HttpsPolicy::Off;
     let wanted = |route: &Arc<Route>| {
         let names: Vec<HostPattern> = patterns(route).collect();

@@ -169,6 +169,15 @@ impl Table {
     /// and last the lowest id, so that the answer is always the same.
     #[must_use]
     pub fn choose(&self, ask: &Ask<'_>) -> Choice {
+        if ask.sni.is_some_and(|sni| self.disabled.contains(sni)) {
+            return Choice::UnknownName;
+        }
+        self.meant(ask)
+    }
+
+    /// The same, were no name's HTTPS switched off.
+    #[must_use]
+    pub fn meant(&self, ask: &Ask<'_>) -> Choice {
         let Some(sni) = ask.sni else {
             let local = Hostname::from(ask.local.to_canonical());
             return match self.best(local.as_str(), ask) {
@@ -176,9 +185,6 @@ impl Table {
                 None => self.default(ask).map_or(Choice::Nothing, Choice::Default),
             };
         };
-        if self.disabled.contains(sni) {
-            return Choice::UnknownName;
-        }
         match self.pinned(sni).or_else(|| self.best(sni, ask)) {
             Some(certificate) => Choice::Named(certificate),
             None => self.default(ask).map_or(Choice::UnknownName, Choice::Default),

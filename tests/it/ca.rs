@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Output;
 
-use crate::support::{Doorward, Origin, Setup, ca, json, ok, openssl};
+use crate::support::{Doorward, Origin, Setup, ca, json, ok, openssl, refused};
 
 const HOST: &str = "nas.example.test";
 
@@ -32,7 +32,11 @@ fn what_it_issues_is_served_and_trusted_by_who_trusts_it() {
             .expect("doorward runs")
     };
     let said = ok(&with_config(&["ca", "issue", HOST, "--ip", "127.0.0.1", "--days", "20"]));
-    assert!(said.contains("and it is served"), "{said}");
+    assert!(said.contains("issued by doorward's own CA, and it is served"), "{said}");
+    let again = refused(&with_config(&["ca", "issue", HOST]));
+    assert!(again.contains("--replace takes its place"), "{again}");
+    let renew = refused(&door.verb(&["certs", "renew", HOST]));
+    assert!(renew.contains("ca issue"), "{renew}");
     let trusting = folder.join("ca.crt").display().to_string();
     for url in [format!("https://{HOST}/"), "https://127.0.0.1/".to_owned()] {
         let answer = door.curl(&url).args(&["--cacert", &trusting]).run();

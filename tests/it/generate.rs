@@ -34,7 +34,7 @@ fn a_certificate_is_generated_before_any_route_kept_renewed_and_revoked() {
     );
 
     let error = refused(&door.verb(&["certs", "renew", &id]));
-    assert!(error.contains("not due") && error.contains("--force"), "{error}");
+    assert!(error.contains("not due (its renewal begins on 20") && error.contains("--force"), "{error}");
     ok(&door.verb(&["certs", "renew", &id, "--force"]));
     let renewed = show(&door, &id);
     assert_ne!(renewed["fingerprint"], shown["fingerprint"]);
@@ -131,6 +131,10 @@ fn a_budget_that_is_used_up_is_said_before_the_ca_is_asked() {
     ok(&door.verb(&["certs", "generate", "a.example.test"]));
     let error = refused(&door.verb(&["certs", "generate", "b.example.test"]));
     assert!(error.contains("no room") && error.contains("orders: 1 of 1"), "{error}");
+    let budget = json(&door.verb(&["certs", "budget", "--json"]));
+    assert_eq!((&budget[0]["issuer"], &budget[0]["limits"][0]["used"]), (&"pebble".into(), &1.into()), "{budget:#}");
+    let said = ok(&door.verb(&["certs", "budget"]));
+    assert!(said.contains("orders: 1 of 1 in 7days, 0 left for new names, room again in"), "{said}");
     let explained = ok(&door.verb(&["certs", "explain", "a.example.test", "--json"]));
     assert!(explained.contains("pebble: orders: 1 of 1"), "{explained}");
 }

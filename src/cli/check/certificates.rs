@@ -53,11 +53,16 @@ fn judge(config: &Config, examined: Vec<(PathBuf, Result<Certificate, Certificat
         let patterns: Vec<HostPattern> = route.hosts.iter().filter_map(pattern).cloned().collect();
         match found.iter().find(|certificate| certificate.id() == id) {
             None => problems.push(Problem::error(subject, missing(id.as_str(), &found))),
-            Some(certificate) if !certificate.covers_all(&patterns) => {
-                let message = format!("the certificate {id} does not cover all of the route's hosts");
-                problems.push(Problem::warning(subject, message));
+            Some(certificate) => {
+                let lacks = |host: &&HostPattern| !certificate.covers_all(std::slice::from_ref(*host));
+                let bare: Vec<String> = patterns.iter().filter(lacks).map(ToString::to_string).collect();
+                if !bare.is_empty() {
+                    let has: Vec<String> = certificate.names().iter().map(ToString::to_string).collect();
+                    let (bare, has) = (some(bare), some(has));
+                    let message = format!("the certificate {id} is not valid for {bare}: it is for {has}");
+                    problems.push(Problem::error(subject, message));
+                }
             }
-            Some(_) => {}
         }
     }
     for listener in &config.listeners {
@@ -82,7 +87,7 @@ fn uncovered(config: &Config, found: &[Certificate]) -> Option<Problem> {
         routes.flat_map(|route| route.hosts.iter().filter_map(pattern)).collect()
     };
     let to_be_made = patterns_where(&made);
-    let mut bare: Vec<String> = patterns_where(&|choice| *choice == CertificateChoice::Directory)
+    let bare: Vec<String> = patterns_where(&|choice| *choice == CertificateChoice::Directory)
         .into_iter()
         .filter(|host| !to_be_made.contains(host))
         .filter(|host| !found.iter().any(|certificate| certificate.names().iter().any(|name| name.covers(host))))
@@ -91,14 +96,19 @@ fn uncovered(config: &Config, found: &[Certificate]) -> Option<Problem> {
     if bare.is_empty() {
         return None;
     }
-    let more = bare.len().saturating_sub(HOSTS_SHOWN);
-    bare.truncate(HOSTS_SHOWN);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let message = format!(
-        "no certificate for {}{more}: put one into a folder of [certificates] directories, or write certificate = \"auto\"",
-        bare.join(", ")
+        "no certificate for {}: put one into a folder of [certificates] directories, or write certificate = \"auto\"",
+        some(bare)
     );
     Some(Problem::warning("routes", message))
+}
+
+/// The first of them, and how many more.
+fn some(mut hosts: Vec<String>) -> String {
+    let more = hosts.len().saturating_sub(HOSTS_SHOWN);
+    hosts.truncate(HOSTS_SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", hosts.join(", "))
 }
 
 fn missing(id: &str, found: &[Certificate]) -> String {
@@ -126,6 +136,8 @@ mod tests {
                 route("a.example.com", ""),
                 route("b.example.com", "certificate = \"apps\""),
                 route("c.example.com", "certificate = \"other\""),
+                "[[route]]\nhosts = [\"x.example.com\", \"y.example.net\"]\nbackend = 3000\ncertificate = \"apps\"\n"
+                    .to_owned(),
                 route("d.example.org", ""),
                 route("e.example.org", "certificate = \"self-signed\""),
                 route("e.example.org", "path = \"/x\""),
@@ -139,13 +151,14 @@ mod tests {
             (PathBuf::from("bad"), Err(CertificateError::Empty { file: "bad/ssl.key".to_owned() })),
         ];
         let problems = shown(&judge(&config, examined));
-        assert_eq!(problems.len(), 5, "{problems:#?}");
+        assert_eq!(problems.len(), 6, "{problems:#?}");
         assert!(problems[0].starts_with("warning: old: expired on "), "{problems:#?}");
         assert_eq!(
             problems[1..],
             [
                 "bad: bad/ssl.key is empty: copy it again",
                 "route c.example.com: no certificate \"other\" is in the directories or the storage; the nearest is \"old\"",
+                "route x.example.com: the certificate apps is not valid for y.example.net: it is for *.example.com",
                 "listener [::]:443: default_certificate: no certificate \"app\" is in the directories or the storage; the nearest is \"apps\"",
                 "warning: routes: no certificate for d.example.org: put one into a folder of [certificates] directories, or write certificate = \"auto\"",
             ]
