@@ -56,7 +56,10 @@ pub async fn revoke(
 ) -> Result<(), AcmeError> {
     let id = certificate.id();
     let mut meta = meta(storage, id).await?.ok_or_else(|| AcmeError::NotOurs(id.to_string()))?;
-    let issuer = acme.known_issuers().find(|issuer| issuer.directory == meta.directory);
+    // Two issuers at one directory have accounts of their own.
+    let at = |issuer: &&config::Issuer| issuer.directory == meta.directory;
+    let named = acme.known_issuers().filter(at).find(|issuer| issuer.name == meta.issuer);
+    let issuer = named.or_else(|| acme.known_issuers().find(at));
     let issuer = issuer.ok_or_else(|| AcmeError::NotOurs(id.to_string()))?;
     let own = acme.asking(issuer);
     let session = account::open_existing(&own, storage).await?.ok_or_else(|| AcmeError::NotOurs(id.to_string()))?;

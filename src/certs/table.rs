@@ -25,7 +25,7 @@ const SHARDS: usize = 1024;
 pub struct Table {
     names: Vec<ArcSwap<Names>>,
     ids: Vec<ArcSwap<HashMap<CertificateId, Arc<Certificate>>>>,
-    pins: ArcSwap<HostMap<CertificateId>>,
+    pins: ArcSwap<HostMap<Option<CertificateId>>>,
     disabled: Arc<Disabled>,
     hasher: RandomState,
     writer: Mutex<()>,
@@ -137,8 +137,9 @@ impl Table {
         all
     }
 
-    /// Hosts whose routes name the certificate that is to be served for them, whatever else there is.
-    pub fn set_pins(&self, pins: HostMap<CertificateId>) {
+    /// Hosts whose routes name the certificate that is to be served for them, whatever else there is; and hosts whose
+    /// routes do not, below wildcards whose routes do.
+    pub fn set_pins(&self, pins: HostMap<Option<CertificateId>>) {
         self.pins.store(Arc::new(pins));
         self.version.send_modify(|version| *version += 1);
     }
@@ -152,7 +153,7 @@ impl Table {
     /// The id that a route names for the canonical `host`.
     #[must_use]
     pub fn pin(&self, host: &str) -> Option<CertificateId> {
-        self.pins.load().find(host).cloned()
+        self.pins.load().find(host).cloned().flatten()
     }
 
     /// A counter that goes up with every change.
@@ -192,7 +193,7 @@ impl Table {
     }
 
     fn pinned(&self, host: &str) -> Option<Arc<Certificate>> {
-        self.get(self.pins.load().find(host)?)
+        self.get(self.pins.load().find(host)?.as_ref()?)
     }
 
     fn default(&self, ask: &Ask<'_>) -> Option<Arc<Certificate>> {

@@ -207,6 +207,15 @@ async fn a_wildcard_is_generated_by_command_and_what_dns_forbids_is_said_before(
     assert_eq!(of["certificate"], "apps");
     assert!(of["dns"].to_string().contains("CAA: none"), "{of:#}");
 
+    // The wildcard serves an app that comes later, with no order for it.
+    let orders = front.seen("/order-plz").len();
+    let route = "[[route]]\nhosts = [\"later.example.org\"]\nbackend = 1\ncertificate = \"auto\"\n";
+    std::fs::write(folder.path().join("doorward.toml"), format!("{text}{route}")).unwrap();
+    assert_eq!(doorward(&["reload", "--config", &config], "").0, 0);
+    let (_, out, _) = certs(&["explain", "later.example.org", "--port", "1"]);
+    assert!(out.contains("is served with apps") && out.contains("another certificate covers its names"), "{out}");
+    assert_eq!(front.seen("/order-plz").len(), orders);
+
     // What the config needs, beside what BIND says.
     let plan = |target: &[&str]| {
         let (code, out, said) = doorward(&[&["dns", "plan", "--config", &config, "--json"], target].concat(), "");

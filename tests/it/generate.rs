@@ -56,6 +56,23 @@ fn a_certificate_is_generated_before_any_route_kept_renewed_and_revoked() {
 }
 
 #[test]
+fn an_issuer_that_is_only_asked_by_name_issues_and_revokes() {
+    let plan = Pebble::plan(free("127.0.0.2"), DAYS_90);
+    let setup = Setup::new().http_at(plan.http());
+    let trust = setup.home().join("ca.pem").display().to_string();
+    let other = format!("[[issuer]]\nname = \"second\"\ndirectory = \"{}\"\ntrust = \"{trust}\"", plan.directory());
+    let setup = with_acme(setup, &plan.directory()).section(&other);
+    let _pebble = plan.start();
+    let door = setup.start();
+    let said = ok(&door.verb(&["certs", "generate", "b.example.test", "--issuer", "second", "--id", "b"]));
+    assert!(said.contains("OK, b"), "{said}");
+    let accounts = std::fs::read_dir(door.home().join("state/accounts")).expect("there").flatten();
+    let accounts: Vec<String> = accounts.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    assert!(accounts.len() == 1 && accounts[0].starts_with("second-"), "{accounts:?}");
+    ok(&door.verb(&["certs", "revoke", "b"]));
+}
+
+#[test]
 fn what_cannot_work_is_said_before_anything_is_ordered() {
     let directory = format!("https://{}/dir", nobody());
     let door = with_acme(Setup::new(), &directory).start();
