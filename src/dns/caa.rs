@@ -16,7 +16,7 @@ pub struct Caa {
 }
 
 /// One CAA record (RFC 8659 §4.1).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Property {
     /// Whether a CA that does not know the tag must not issue.
     pub critical: bool,
@@ -95,8 +95,10 @@ impl Resolver {
                 }),
                 _ => None,
             };
-            let records: Vec<_> = answers.iter().filter_map(|answer| record(&answer.data)).collect();
+            let mut records: Vec<_> = answers.iter().filter_map(|answer| record(&answer.data)).collect();
             if !records.is_empty() {
+                // Servers take turns with the order.
+                records.sort();
                 return Ok(Some(Caa { at: name.to_owned(), records }));
             }
             at = name.split_once('.').map(|(_, rest)| rest);

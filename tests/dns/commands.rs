@@ -234,9 +234,13 @@ async fn a_wildcard_is_generated_by_command_and_what_dns_forbids_is_said_before(
     assert_eq!(state(&records, "alias.example.org", "AAAA"), both("ok", "::1"));
     assert_eq!(state(&records, "*.example.org", "A"), both("ok", "127.0.0.1"));
     assert_eq!(state(&records, "*.gone.example.net", "A"), both("MISSING", ""));
+    assert_eq!(state(&records, "later.example.org", "CAA").0, "advised");
     let records = plan(&["--target", "edge.example.org"]);
     assert_eq!(state(&records, "alias.example.org", "CNAME"), both("ok", "edge.example.org."));
     assert_eq!(state(&records, "app.example.org", "CNAME"), both("DIFFERS", "127.0.0.1"));
+    // Nothing can be beside a CNAME.
+    assert_eq!(state(&records, "example.org", "CAA").0, "advised");
+    assert!(records.iter().all(|record| record["type"] != "CAA" || record["name"] == "example.org"), "{records:#?}");
     // At the apex nothing but addresses can be.
     assert_eq!(state(&records, "example.org", "ALIAS").0, "DIFFERS");
 }

@@ -14,8 +14,10 @@ const PATIENCE: Duration = Duration::from_secs(8);
 
 impl Desk {
     /// The CAA verdict and the DNS-01 record for a name, as the config's resolvers see them, a line each.
-    /// `wildcard`: a certificate for all names of its level is what is ordered.
+    /// `wildcard`: a certificate for all names of its level is what is ordered, and the name above is what counts.
     pub(super) async fn dns_lines(&self, name: &Hostname, wildcard: bool) -> Vec<String> {
+        let above = name.as_str().split_once('.').and_then(|(_, above)| Hostname::parse(above).ok());
+        let name = above.as_ref().filter(|_| wildcard).unwrap_or(name);
         if name.ip().is_some() || !name.as_str().contains('.') {
             return Vec::new();
         }

@@ -1,5 +1,6 @@
 //! `doorward dns plan`: what the config needs in DNS, beside what resolves now.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use clap::Args;
@@ -74,7 +75,8 @@ pub(super) async fn run(args: &PlanArgs) -> Result<u8, Failure> {
         None => Target::Addresses(args.address.clone()),
     };
     let mut lines = Vec::new();
-    for need in needed(&config, &target, ca.first().map(String::as_str), account.as_deref()) {
+    let needs = needed(&config, &target, ca.first().map(String::as_str), account.as_deref());
+    for need in beside_aliases(&solvers.resolver(), needs, &target).await {
         lines.push(line(&solvers, need, who).await);
     }
     if args.json {
@@ -93,6 +95,23 @@ pub(super) async fn run(args: &PlanArgs) -> Result<u8, Failure> {
         false => say(table),
     }
     Ok(DONE)
+}
+
+/// Nothing can be beside a CNAME (RFC 1034 §3.6.2): where names become one, CAA goes to the top of their zone.
+async fn beside_aliases(resolver: &Resolver, needs: BTreeSet<Need>, target: &Target) -> BTreeSet<Need> {
+    if matches!(target, Target::Addresses(_)) {
+        return needs;
+    }
+    let mut moved = BTreeSet::new();
+    for mut need in needs {
+        if let (What::Permission { .. }, Ok(host)) = (&need.what, Hostname::parse(&need.name))
+            && let Ok(authority) = resolver.authority(&host).await
+        {
+            need.name = authority.zone;
+        }
+        moved.insert(need);
+    }
+    moved
 }
 
 async fn line(solvers: &Solvers, need: Need, who: Issuance<'_>) -> Line {
