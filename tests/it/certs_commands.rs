@@ -266,7 +266,8 @@ fn check_holds_stored_certificates_against_the_routes_that_name_them() {
 #[test]
 fn with_no_doorward_running_names_are_switched_certificates_deleted_and_explained() {
     let origin = Origin::echo();
-    let setup = bare(&origin).section("[acme]\nissuer = \"letsencrypt\"");
+    let auto = format!("hosts = [\"auto.example.org\"]\nbackend = \"{}\"\ncertificate = \"auto\"", origin.address);
+    let setup = bare(&origin).section("[acme]\nissuer = \"letsencrypt\"").route(&auto);
     let folder = setup.home().join("site");
     files(&folder, &ca().leaf(&[HOST]).valid_days(-1, 9).issue());
     ok(&setup.run(&["certs", "import", folder.to_str().expect("a path")]));
@@ -282,7 +283,11 @@ fn with_no_doorward_running_names_are_switched_certificates_deleted_and_explaine
     ok(&setup.run(&["certs", "disable", HOST]));
     let list = json(&setup.run(&["certs", "list", "--json"]));
     assert!(list["disabled"][HOST].is_u64(), "{list:#}");
-    let row = &list["certificates"][0];
+    let rows = list["certificates"].as_array().expect("a list");
+    let row = rows.iter().find(|row| row["id"] != "site").expect("the one that is wanted");
+    assert_eq!((&row["names"][0], &row["origin"]), (&"auto.example.org".into(), &"wanted".into()), "{row:#}");
+    assert_eq!((&row["used_by"][0], &row["states"][0]), (&"auto.example.org".into(), &"waiting".into()), "{row:#}");
+    let row = rows.iter().find(|row| row["id"] == "site").expect("the imported one");
     assert_eq!((&row["used_by"][0], &row["renewed_by"]), (&HOST.into(), &Value::Null), "{row:#}");
     for state in ["disabled", "expiring", "untrusted"] {
         assert!(row["states"].as_array().is_some_and(|states| states.contains(&state.into())), "{state}: {row:#}");

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use super::usage::Usage;
 use super::{Desk, Live};
-use crate::acme;
+use crate::acme::{self, Wanted};
 use crate::admin::certs::Refused;
 use crate::app::certificates::wanted;
 use crate::certs::{Origin, Wish, directory};
@@ -24,8 +24,8 @@ pub(super) struct Look {
     keys: HashSet<Key>,
     /// The routes that name a certificate.
     naming: HashMap<CertificateId, Vec<Arc<Route>>>,
-    /// What ACME keeps up.
-    kept_up: HashSet<CertificateId>,
+    /// What ACME keeps up, and its names.
+    pub(super) kept_up: HashMap<CertificateId, Vec<String>>,
 }
 
 impl Desk {
@@ -42,8 +42,14 @@ impl Desk {
         }
         let covered = |status: &&acme::Status| status.state != acme::State::Covered;
         let kept_up = match &self.live {
-            Some(_) => statuses.iter().filter(covered).map(|status| CertificateId::new(status.id.as_str())).collect(),
-            None => wanted(&self.config, &wishes).into_iter().map(|wanted| wanted.id).collect(),
+            Some(_) => {
+                let named = |status: &acme::Status| (CertificateId::new(status.id.as_str()), status.names.clone());
+                statuses.iter().filter(covered).map(named).collect()
+            }
+            None => {
+                let names = |wanted: &Wanted| wanted.names.iter().map(ToString::to_string).collect();
+                wanted(&self.config, &wishes).into_iter().map(|wanted| (wanted.id.clone(), names(&wanted))).collect()
+            }
         };
         Ok(Look {
             usage: self.usage(),
@@ -75,7 +81,7 @@ impl Desk {
         let failed = has(keys::failure(id.as_str()));
         match status.filter(|status| status.state != acme::State::Starting) {
             Some(status) => acme::Kept::of(storage, id, Some(status)).await,
-            None if failed || (has(keys::certificate_meta(id)) && look.kept_up.contains(id)) => {
+            None if failed || (has(keys::certificate_meta(id)) && look.kept_up.contains_key(id)) => {
                 acme::Kept::load(storage, id, SystemTime::now()).await
             }
             None if has(keys::certificate_meta(id)) => acme::Kept::of(storage, id, None).await,
@@ -103,6 +109,6 @@ impl Look {
         if live.is_some_and(|live| live.local.renews_at(id).is_some()) {
             return Some("own-ca");
         }
-        self.kept_up.contains(id).then_some("acme")
+        self.kept_up.contains_key(id).then_some("acme")
     }
 }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::look::Look;
-use super::usage::mismatches;
+use super::usage::{mismatches, sample};
 use super::{Desk, day};
 use crate::acme;
 use crate::admin::certs::{Detail, Link, Previous, Refused, Reply, Row};
+use crate::app::certificates::wanted;
 use crate::certs::{Bundle, Certificate, Origin, VaultError, Version, Warning, directory, is_trusted, links, unix_now};
 use crate::config::{CertificateId, Route};
-use crate::names::Hostname;
+use crate::names::{HostPattern, Hostname};
 
 /// From how many seconds before its end on a certificate that doorward does not renew stands out.
 const SOON: i64 = 14 * 86_400;
@@ -98,7 +99,14 @@ impl Desk {
         let mut ids: Vec<CertificateId> = self.table.list().iter().map(|c| c.id().clone()).collect();
         ids.extend(self.directories.iter().map(|status| status.id.clone()));
         ids.extend(self.vault.ids().await?);
-        ids.extend(self.vault.wishes().await?.into_iter().map(|wish| CertificateId::new(wish.id)));
+        let wishes = self.vault.wishes().await?;
+        if self.live.is_none() {
+            // Who would know what is covered does not run.
+            let bare = |name: &HostPattern| !self.table.has(&sample(name));
+            let wanted = wanted(&self.config, &wishes).into_iter().filter(|wanted| wanted.names.iter().any(bare));
+            ids.extend(wanted.map(|wanted| wanted.id));
+        }
+        ids.extend(wishes.into_iter().map(|wish| CertificateId::new(wish.id)));
         if let Some(manager) = self.manager() {
             let wanted = manager.status().into_iter().filter(|status| status.state != acme::State::Covered);
             ids.extend(wanted.map(|status| CertificateId::new(status.id)));
@@ -147,6 +155,9 @@ impl Desk {
             (row.names, row.issuer) = (status.names.clone(), status.issuer.clone().unwrap_or_default());
         } else if let Some(wish) = look.wishes.get(id.as_str()) {
             (row.names, row.issuer) = (wish.names.clone(), wish.issuer.clone().unwrap_or_default());
+        }
+        if let Some(names) = look.kept_up.get(id).filter(|_| row.names.is_empty()) {
+            row.names.clone_from(names);
         }
         if let Err(VaultError::Unusable(error)) = self.vault.bundle(id).await {
             row.stand_out("not-served", error.to_string());

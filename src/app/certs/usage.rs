@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::{Desk, Door};
+use crate::acme;
 use crate::admin::certs::Served;
 use crate::certs::{Ask, Certificate, Choice, SignatureScheme, unix_now};
 use crate::config::{CertificateChoice, CertificateId, HttpsPolicy, Route, RouteHost, RouteMode};
@@ -48,8 +49,11 @@ impl Desk {
             }
             for host in &route.hosts {
                 let RouteHost::Pattern(pattern) = host else { continue };
-                if let Some(certificate) = self.meant(&sample(pattern)).certificate() {
-                    add(certificate.id().clone());
+                match self.meant(&sample(pattern)).certificate() {
+                    Some(certificate) => add(certificate.id().clone()),
+                    // The one that is on its way.
+                    None if route.certificate == CertificateChoice::Auto => add(acme::certificate_id(&patterns(route))),
+                    None => {}
                 }
             }
         }
@@ -98,6 +102,11 @@ pub(super) fn mismatches<'a>(certificate: &Certificate, naming: impl Iterator<It
         }
     }
     found
+}
+
+fn patterns(route: &Route) -> Vec<HostPattern> {
+    let pattern = |host: &RouteHost| if let RouteHost::Pattern(pattern) = host { Some(pattern.clone()) } else { None };
+    route.hosts.iter().filter_map(pattern).collect()
 }
 
 /// A handshake of today's client for a canonical name or an address.
