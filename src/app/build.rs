@@ -21,7 +21,7 @@ use crate::drain;
 use crate::listen::{Door, Listener, ListenerSettings, Permits, Shared, Worker};
 use crate::metrics::Metrics;
 use crate::net;
-use crate::proxy::{AccessLog, Entrance, Settings};
+use crate::proxy::{AccessLog, Entrance, SecureDoor, Settings};
 use crate::route::Table as Routes;
 use crate::tls::{Acceptor, Tickets};
 
@@ -73,7 +73,7 @@ pub(super) fn start(config: Config, mut options: Options) -> Result<App, StartEr
         listeners.push(Arc::new(listener(config, &sockets[0], &options, &tickets, &challenges)?));
     }
     let backends = Arc::new(Registry::default());
-    let settings = settings(&config, &backends, https_port(&listeners))?;
+    let settings = settings(&config, &backends, secure_doors(&config, &listeners))?;
     registry.register(Box::new(insecure.clone()))?;
     warn_of_insecure(&config, &insecure);
     runtime.spawn({
@@ -206,7 +206,7 @@ pub(super) fn open(workers: &[Worker], listener: &Arc<Listener>, sockets: Vec<Tc
 }
 
 /// What requests are served by.
-pub(super) fn settings(config: &Config, backends: &Registry, https_port: Option<u16>) -> Result<Settings, StartError> {
+pub(super) fn settings(config: &Config, backends: &Registry, secure: Vec<SecureDoor>) -> Result<Settings, StartError> {
     // Also those that no route uses yet: what is wrong with them is said now.
     let all = config.routes.iter().map(|route| &route.backend).chain(&config.backends);
     let backends = backends.backends(all)?;
@@ -215,14 +215,19 @@ pub(super) fn settings(config: &Config, backends: &Registry, https_port: Option<
         timeouts: config.timeouts.clone(),
         limits: config.limits.clone(),
         access: config.log.access,
-        https_port,
+        secure,
     })
 }
 
-/// The port that redirects lead to: 443 where a listener has it, else that of the first one that speaks HTTPS.
-pub(super) fn https_port(listeners: &[Arc<Listener>]) -> Option<u16> {
-    let ports = || listeners.iter().filter(|l| l.protocol() == ListenerProtocol::Https).map(|l| l.port());
-    ports().find(|port| *port == 443).or_else(|| ports().next())
+/// Where redirects can lead to, by what the config says the listeners are to speak.
+pub(super) fn secure_doors(config: &Config, listeners: &[Arc<Listener>]) -> Vec<SecureDoor> {
+    let both = config.listeners.iter().zip(listeners).filter(|(config, _)| config.protocol.has_tls());
+    both.map(|(config, listener)| SecureDoor {
+        listener: config.address,
+        port: config.forwarded_port(listener.bound.port()),
+        https: config.protocol == ListenerProtocol::Https,
+    })
+    .collect()
 }
 
 /// Says which backends anybody could stand in for.

@@ -177,9 +177,8 @@ impl State {
                 listeners.push(listener);
             }
         }
-        // By the protocols that the listeners will have.
-        let https_port = https_port(&config, &listeners);
-        let settings = build::settings(&config, &self.backends, https_port)?;
+        let secure = build::secure_doors(&config, &listeners);
+        let settings = build::settings(&config, &self.backends, secure)?;
         Ok(Prepared { config, settings, listeners, kept, opened })
     }
 
@@ -233,18 +232,6 @@ impl State {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         ReloadView { at, outcome, changes, faults }
     }
-}
-
-fn https_port(config: &Config, listeners: &[Arc<Listener>]) -> Option<u16> {
-    let ports = || {
-        config
-            .listeners
-            .iter()
-            .zip(listeners)
-            .filter(|(c, _)| c.protocol == config::ListenerProtocol::Https)
-            .map(|(config, listener)| config.public_port.unwrap_or(listener.bound.port()))
-    };
-    ports().find(|port| *port == 443).or_else(|| ports().next())
 }
 
 /// What a reload changed, a line each.

@@ -169,8 +169,10 @@ fn resolve_backends(reading: &Reading, gathered: &mut Gathered) -> Vec<Arc<Backe
     let named: Vec<_> = backends.into_iter().map(|placed| Arc::new(placed.backend)).collect();
     for placed in &mut gathered.routes {
         let Some(written) = placed.written.take() else { continue };
+        // A [[backend]] may be one that other routes speak HTTP with.
+        let says_http = matches!(&written, backend::Written::Whole(placed) if placed.says_protocol);
         if let Some(backend) = backend::resolve(reading, written, &named) {
-            checks::protocol(reading, &placed.backend, placed.route.mode, &backend);
+            checks::protocol(reading, &placed.backend, placed.route.mode, &backend, says_http);
             placed.route.backend = backend;
         }
     }

@@ -58,8 +58,10 @@ pub struct Accepted<IO> {
 pub struct TlsInfo {
     /// The name that the client asked for, canonical; none where it sent none.
     pub sni: Option<Hostname>,
-    /// The application protocol.
+    /// The application protocol of HTTP.
     pub alpn: Alpn,
+    /// The application protocol that was agreed on, if any (RFC 7301).
+    pub agreed: Option<String>,
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
     /// The cipher suite by its IANA name, for example `TLS_AES_128_GCM_SHA256`.
@@ -276,6 +278,7 @@ impl TlsInfo {
         let (_, session) = stream.get_ref();
         Self {
             sni,
+            agreed: session.alpn_protocol().map(|agreed| String::from_utf8_lossy(agreed).into_owned()),
             alpn: if session.alpn_protocol() == Some(server_config::H2) { Alpn::Http2 } else { Alpn::Http1 },
             version: match session.protocol_version() {
                 Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",

@@ -10,4 +10,8 @@ impl<IO: Transport> Transport for Stream<IO> {
     fn reset_on_drop(&mut self) {
         self.get_mut().0.reset_on_drop();
     }
+
+    fn end_untold(&mut self) {
+        self.get_mut().0.end_untold();
+    }
 }
