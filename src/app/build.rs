@@ -36,8 +36,9 @@ pub(super) fn start(config: Config, mut options: Options) -> Result<App, StartEr
         .build()?;
     // What can fail for reasons outside comes first: nothing is served half.
     let mut sockets = Vec::new();
-    for listener in &config.listeners {
-        sockets.push(net::bind_tcp(listener.address, config.workers)?);
+    for (index, listener) in config.listeners.iter().enumerate() {
+        let own: Vec<SocketAddr> = config.listeners[..index].iter().map(|before| before.address).collect();
+        sockets.push(net::bind_tcp(listener.address, config.workers, &own)?);
     }
     let metrics_socket = match &config.metrics {
         Some(MetricsListener { address }) => Some((*address, observe::bind(*address).map_err(StartError::Metrics)?)),
@@ -180,7 +181,8 @@ pub(super) fn listener_settings(
             let (default, table) = (config.default_certificate.clone(), Arc::clone(&options.table));
             let acceptor = Acceptor::new(&config.tls, default, table, options.on_demand.clone(), tickets);
             let acceptor = acceptor.map_err(|error| StartError::Tls(error.to_string()))?;
-            let acceptor = Arc::new(acceptor.answering(Arc::clone(challenges)));
+            let acceptor = acceptor.answering(Arc::clone(challenges)).with_default_host(config.default_host.clone());
+            let acceptor = Arc::new(acceptor);
             if config.protocol == ListenerProtocol::Tls { Door::Tls(acceptor) } else { Door::Https(acceptor) }
         }
     };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -165,7 +166,9 @@ impl State {
                 kept.push((Arc::clone(listener), settings));
                 listeners.push(Arc::clone(listener));
             } else {
-                let sockets = net::bind_tcp(wanted.address, self.workers.len())?;
+                // Those that are about to be closed as well.
+                let own: Vec<SocketAddr> = self.listeners.iter().chain(&listeners).map(|own| own.bound).collect();
+                let sockets = net::bind_tcp(wanted.address, self.workers.len(), &own)?;
                 let listener = Arc::new(build::listener(
                     wanted,
                     &sockets[0],

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use super::listener::{Listener, Placed};
 use super::reader::Reading;
-use super::{HttpsPolicy, ListenerProtocol, Route, RouteMode, route};
+use super::{HttpsPolicy, ListenerProtocol, Route, RouteHost, RouteMode, route};
+use crate::names::HostPattern;
 
 /// What listeners and routes call each other by.
 pub(super) fn lookups(reading: &Reading, listeners: &[Placed], routes: &[route::Placed]) {
@@ -38,6 +39,29 @@ pub(super) fn lookups(reading: &Reading, listeners: &[Placed], routes: &[route::
         if !fits {
             let message = format!("{name:?} cannot be the default_route of a listener with protocol {protocol}");
             reading.fault(place, message, format!("give the route {wanted}"));
+        }
+    }
+}
+
+/// Finds the certificates of listeners that have a `default_route` and no `default_certificate`.
+pub(super) fn default_hosts(reading: &Reading, listeners: &mut [Placed], routes: &[route::Placed]) {
+    for Placed { listener, default_route: place, .. } in listeners {
+        let Some(name) = listener.default_route.as_ref().filter(|_| listener.default_certificate.is_none()) else {
+            continue;
+        };
+        let found = routes.iter().map(|placed| &placed.route).find(|route| route.name == *name);
+        let Some(route) = found.filter(|route| listener.protocol.has_tls() && route.mode != RouteMode::Passthrough)
+        else {
+            continue;
+        };
+        listener.default_host = route.hosts.iter().find_map(|host| match host {
+            RouteHost::Pattern(HostPattern::Exact(host)) if host.ip().is_none() => Some(host.clone()),
+            _ => None,
+        });
+        if listener.default_host.is_none() {
+            let message =
+                format!("clients that send no name (SNI) are for the route {name:?}, but have no certificate");
+            reading.warning(place, message, "write default_certificate = \"ID\" as well");
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::names::Hostname;
 use crate::net::proxy_protocol::{self, ProxyProtocolError};
 use crate::proxy::{Client, RawRoute, Tls};
 use crate::route::RouteMode;
-use crate::tls::{AcceptError, Accepted, Acceptor, Alpn, Hello, TlsInfo};
+use crate::tls::{AcceptError, Accepted, Acceptor, Alpn, Hello, HelloError, TlsInfo};
 
 /// Serves a connection from its first byte to its last.
 pub(super) async fn serve(context: &Context, listener: &Listener, stream: TcpStream, peer: SocketAddr, drain: Watch) {
@@ -55,8 +55,8 @@ pub(super) async fn serve(context: &Context, listener: &Listener, stream: TcpStr
                     Alpn::Http1 => context.proxy.serve_http1(&client, stream, drain).await,
                 }
             }
-            Some(Secured::Untouched(stream, hello, route)) => {
-                pass(context, &settings, dialled, (stream, *hello, route), drain).await;
+            Some(Secured::Untouched(stream, sni, hello, route)) => {
+                pass(context, &settings, dialled, (stream, route), (sni, hello), drain).await;
             }
             None => {}
         },
@@ -66,8 +66,8 @@ pub(super) async fn serve(context: &Context, listener: &Listener, stream: TcpStr
                 let client = dialled.client(&settings, Some(tls(&info)));
                 context.proxy.serve_raw(&client, route, stream, (None, Vec::new()), drain).await;
             }
-            Some(Secured::Untouched(stream, hello, route)) => {
-                pass(context, &settings, dialled, (stream, *hello, route), drain).await;
+            Some(Secured::Untouched(stream, sni, hello, route)) => {
+                pass(context, &settings, dialled, (stream, route), (sni, hello), drain).await;
             }
             Some(Secured::Terminated(_, None)) | None => {}
         },
@@ -88,7 +88,7 @@ enum Secured {
     /// TLS ends here; with the route of the whole connection, where it has one.
     Terminated(Box<Accepted<TcpStream>>, Option<RawRoute>),
     /// TLS ends at the app; with what was read.
-    Untouched(TcpStream, Box<Hello>, RawRoute),
+    Untouched(TcpStream, Option<Hostname>, Vec<u8>, RawRoute),
 }
 
 /// Reads the PROXY protocol header, which the listener's proxies have to send, and nobody else may.
@@ -146,13 +146,13 @@ async fn pass(
     context: &Context,
     settings: &ListenerSettings,
     dialled: Dialled,
-    (stream, hello, route): (TcpStream, Hello, RawRoute),
+    (stream, route): (TcpStream, RawRoute),
+    (sni, hello): (Option<Hostname>, Vec<u8>),
     drain: Watch,
 ) {
     let client = dialled.client(settings, None);
-    let Hello { sni, bytes, .. } = hello;
     let sni = sni.as_ref().map(Hostname::as_str);
-    context.proxy.serve_raw(&client, route, stream, (sni, bytes), drain).await;
+    context.proxy.serve_raw(&client, route, stream, (sni, hello), drain).await;
 }
 
 /// Reads the ClientHello and, unless its name is passed on whole, finishes the handshake: within its deadline and
@@ -202,13 +202,17 @@ async fn secure(
     peer: SocketAddr,
     mut stream: TcpStream,
 ) -> Result<Secured, AcceptError<TcpStream>> {
+    let route = |sni: Option<&Hostname>| context.proxy.raw_route(&settings.entrance, sni.map(Hostname::as_str));
+    let passes = |route: &RawRoute| route.mode() == RouteMode::Passthrough;
     let hello = match Hello::read(&mut stream).await {
         Ok(hello) => hello,
-        Err(error) => return Err(AcceptError::from_hello(error, stream)),
+        Err(HelloError::Foreign(foreign)) if let Some(route) = route(Some(&foreign.sni)).filter(passes) => {
+            return Ok(Secured::Untouched(stream, Some(foreign.sni), foreign.bytes, route));
+        }
+        Err(error) => return Err(AcceptError::from_hello(error, stream).await),
     };
-    let route = context.proxy.raw_route(&settings.entrance, hello.sni.as_ref().map(Hostname::as_str));
-    match route {
-        Some(route) if route.mode() == RouteMode::Passthrough => Ok(Secured::Untouched(stream, Box::new(hello), route)),
+    match route(hello.sni.as_ref()) {
+        Some(route) if passes(&route) => Ok(Secured::Untouched(stream, hello.sni, hello.bytes, route)),
         // A CA asks for a name by any name of its choice, and at any listener.
         None if matches!(settings.door, Door::Tls(_)) && !hello.only_offers(b"acme-tls/1") => {
             Err(acceptor.refuse(stream, hello).await)

@@ -75,10 +75,13 @@ impl Proxy {
             Ok(connection) => {
                 connection.verdict().succeeded();
                 let inbox = Inbox::with(first);
-                let mut from = End { io, inbox, outbox: Outbox::default() };
-                let mut to = End { io: connection.io, inbox: connection.inbox, outbox: connection.outbox };
+                let from = End { io, inbox, outbox: Outbox::default() };
+                let to = End { io: connection.io, inbox: connection.inbox, outbox: connection.outbox };
+                let mut ends = Ends { client: from, backend: to, are_done: false };
                 let patience = Patience::from(&settings.timeouts);
-                let ended = relay(&mut from, &mut to, &deadline, patience, |moved| passage.moved(moved)).await;
+                let moved = |moved| passage.moved(moved);
+                let ended = relay(&mut ends.client, &mut ends.backend, &deadline, patience, moved).await;
+                ends.are_done = true;
                 passage.ended(&ended);
             }
             Err(failure) => {
@@ -91,6 +94,22 @@ impl Proxy {
         }
         drop(passage);
         drop(drain);
+    }
+}
+
+/// Both ends, which are broken off where they are dropped before they are done.
+struct Ends<A: Transport, B: Transport> {
+    client: End<A>,
+    backend: End<B>,
+    are_done: bool,
+}
+
+impl<A: Transport, B: Transport> Drop for Ends<A, B> {
+    fn drop(&mut self) {
+        if !self.are_done {
+            self.client.io.reset_on_drop();
+            self.backend.io.reset_on_drop();
+        }
     }
 }
 

@@ -55,7 +55,7 @@ pub(super) enum Side {
 pub(super) enum Ended {
     /// Both sides ended; this one was the first.
     Whole(Side),
-    /// The same, but this side ended its TLS without saying so (RFC 8446 §6.1): whether that was all is not known.
+    /// The same, but that one ended its TLS without saying so (RFC 8446 §6.1): whether it was all is not known.
     Truncated(Side),
     /// The connection to this side broke.
     Broken(Side, io::Error),
@@ -135,20 +135,23 @@ pub(super) async fn relay<A: Transport, B: Transport>(
         if seen != Some(now) {
             seen = Some(now);
             progress(Moved { up: up.bytes, down: down.bytes });
-            if first.is_none() {
-                first = side(up.flow != Flow::Open, down.flow != Flow::Open);
-            }
+            first = first.or(match (up.flow, down.flow) {
+                (Flow::Open, Flow::Open) => None,
+                (Flow::Open, _) => Some((Side::Backend, down.truncated)),
+                _ => Some((Side::Client, up.truncated)),
+            });
             deadline.set(if first.is_some() { patience.half_closed } else { patience.idle });
         }
         match (one, two) {
             (Poll::Ready(Err((side, error))), _) | (_, Poll::Ready(Err((side, error)))) => {
                 Poll::Ready(Ended::Broken(side, error))
             }
-            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(match side(up.truncated, down.truncated) {
-                Some(side) => Ended::Truncated(side),
-                None => Ended::Whole(first.unwrap_or(Side::Client)),
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(match first {
+                Some((side, true)) => Ended::Truncated(side),
+                Some((side, false)) => Ended::Whole(side),
+                None => Ended::Whole(Side::Client),
             }),
-            _ => deadline.poll_passed(cx).map(|()| first.map_or(Ended::Idle, Ended::HalfClosed)),
+            _ => deadline.poll_passed(cx).map(|()| first.map_or(Ended::Idle, |(side, _)| Ended::HalfClosed(side))),
         }
     })
     .await;
@@ -157,10 +160,6 @@ pub(super) async fn relay<A: Transport, B: Transport>(
         backend.io.reset_on_drop();
     }
     ended
-}
-
-fn side(client: bool, backend: bool) -> Option<Side> {
-    if client { Some(Side::Client) } else { backend.then_some(Side::Backend) }
 }
 
 /// Which end of a direction a fault is at.

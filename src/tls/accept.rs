@@ -40,6 +40,8 @@ pub struct Acceptor {
     base: ServerConfig,
     tickets: Bound,
     default: Option<CertificateId>,
+    /// Whose certificate stands in for the default one.
+    default_host: Option<Hostname>,
     table: Arc<Table>,
     on_demand: Option<Arc<dyn OnDemand>>,
     challenges: Option<Arc<Challenges>>,
@@ -126,13 +128,27 @@ impl Acceptor {
     ) -> Result<Self, rustls::Error> {
         let bound = || tickets.bound_to(options, default_certificate.as_ref());
         let base = server_config::base(options, Arc::new(bound()))?;
-        Ok(Self { base, tickets: bound(), default: default_certificate, table, on_demand, challenges: None })
+        Ok(Self {
+            base,
+            tickets: bound(),
+            default: default_certificate,
+            default_host: None,
+            table,
+            on_demand,
+            challenges: None,
+        })
     }
 
     /// As this one, but with CAs' questions (RFC 8737) answered from `challenges`.
     #[must_use]
     pub fn answering(self, challenges: Arc<Challenges>) -> Self {
         Self { challenges: Some(challenges), ..self }
+    }
+
+    /// As this one, but clients that send no name get this host's certificate where there is no other for them.
+    #[must_use]
+    pub fn with_default_host(self, default_host: Option<Hostname>) -> Self {
+        Self { default_host, ..self }
     }
 
     /// Reads the ClientHello and finishes the handshake. `local` is the address that the client dialled, `peer`
@@ -148,7 +164,7 @@ impl Acceptor {
         Box::pin(async move {
             match Hello::read(&mut io).await {
                 Ok(hello) => self.finish(io, hello, local, peer).await,
-                Err(error) => Err(AcceptError::from_hello(error, io)),
+                Err(error) => Err(AcceptError::from_hello(error, io).await),
             }
         })
         .await
@@ -218,7 +234,10 @@ impl Acceptor {
             default: self.default.as_ref(),
             now: unix_now(),
         };
-        let choice = self.table.choose(&ask);
+        let mut choice = self.table.choose(&ask);
+        if let (Choice::Nothing, Some(host)) = (&choice, &self.default_host) {
+            choice = self.table.choose(&Ask { sni: Some(host.as_str()), ..ask });
+        }
         // Nothing is made for a name whose HTTPS is switched off.
         if ask.sni.is_some_and(|name| self.table.disabled().contains(name)) {
             return (choice, None);
@@ -247,10 +266,13 @@ impl<IO> Accepted<IO> {
 }
 
 impl<IO> AcceptError<IO> {
-    /// What became of a connection whose ClientHello could not be read.
-    #[must_use]
-    pub fn from_hello(error: HelloError, io: IO) -> Self {
+    /// What becomes of a connection whose ClientHello could not be read, or not be answered.
+    pub async fn from_hello(error: HelloError, mut io: IO) -> Self
+    where
+        IO: AsyncWrite + Unpin,
+    {
         match error {
+            HelloError::Foreign(foreign) => Self::Malformed(foreign.refuse(&mut io).await),
             HelloError::PlainHttp => Self::PlainHttp(io),
             HelloError::Malformed(why) => Self::Malformed(why),
             HelloError::Closed => Self::Closed,
