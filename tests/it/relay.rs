@@ -385,3 +385,36 @@ fn a_drain_waits_for_it_and_cuts_it_at_the_deadline() {
     let line = ended(&door);
     assert_eq!((&line["outcome"], &line["bytes_in"], &line["bytes_out"]), (&"cut".into(), &6.into(), &6.into()));
 }
+
+#[test]
+fn memory_is_given_back_when_it_is_quiet() {
+    const CONNECTIONS: u32 = 200;
+    const MOST: f64 = 24.0 * 1024.0;
+    let origin = echo();
+    let door = setup(&quoted(origin.address), "").start();
+    let resident = || metric(&door, "process_resident_memory_bytes").expect("the metric");
+    let address = door.bound(TCP);
+    let open = |count: u32| -> Vec<TcpStream> {
+        let mut all = Vec::new();
+        for _ in 0..count {
+            let mut stream = tcp(address);
+            // Enough for every buffer to grow.
+            let mut reading = stream.try_clone().expect("a copy");
+            let reader = std::thread::spawn(move || reading.read_exact(&mut vec![0; 1 << 20]));
+            stream.write_all(&vec![7; 1 << 20]).expect("sent");
+            reader.join().expect("no panic").expect("all of it");
+            all.push(stream);
+        }
+        all
+    };
+    // What is made once is not counted for the connections.
+    drop(open(4));
+    within("all have ended", || {
+        (metric(&door, "doorward_raw_connections_open{route=\"raw\"}") == Some(0.0)).then_some(())
+    });
+    let before = resident();
+    let held = open(CONNECTIONS);
+    let each = (resident() - before) / f64::from(CONNECTIONS);
+    assert!(each < MOST, "{each} bytes for each idle connection");
+    drop(held);
+}
