@@ -8,6 +8,7 @@ mod challenge;
 mod hello;
 mod name;
 mod server_config;
+mod session;
 mod stream;
 #[cfg(test)]
 mod tests;
