@@ -228,7 +228,7 @@ impl<IO: Transport> Transport for Stream<IO> {
     }
 
     fn end_untold(&mut self) {
-        self.get_mut().0.end_untold();
+        self.io.end_untold();
     }
 }
 
