@@ -36,8 +36,15 @@ pub(super) fn to_https(
 /// The port of a listener that has the route: of those that the client can reach under the address that it dialled,
 /// if there are any; of these the usual one, or else the first. None: no listener has it.
 fn port(doors: &[SecureDoor], route: &Route, dialled: IpAddr) -> Option<u16> {
-    let has_route =
-        |door: &&SecureDoor| route.is_on(door.listener) && (door.https || route.mode == RouteMode::Passthrough);
+    let has_route = |door: &&SecureDoor| {
+        let serves = match route.mode {
+            RouteMode::Http => door.https,
+            RouteMode::Passthrough => true,
+            // There are no requests to come again.
+            RouteMode::Tcp => false,
+        };
+        serves && route.is_on(door.listener)
+    };
     let listens_there = |door: &&SecureDoor| {
         let ip = door.listener.ip();
         ip.is_unspecified() || ip.to_canonical() == dialled.to_canonical()
@@ -90,6 +97,7 @@ mod tests {
             (&["192.0.2.2:9443"], RouteMode::Http, "192.0.2.1", Some(9443)),
             (&["192.0.2.3:7443"], RouteMode::Http, "192.0.2.3", None),
             (&["192.0.2.3:7443"], RouteMode::Passthrough, "192.0.2.3", Some(7443)),
+            (&[], RouteMode::Tcp, "192.0.2.2", None),
         ] {
             let found = port(&doors, &route(listeners, mode), dialled.parse().expect("an address"));
             assert_eq!(found, expected, "{listeners:?} {dialled}");
