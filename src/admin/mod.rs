@@ -3,6 +3,7 @@
 //! Both run on the control plane and ask the app through [`Commands`]; the data plane never waits for them.
 
 pub mod api;
+pub mod backends;
 pub mod certs;
 pub mod client;
 pub mod command;

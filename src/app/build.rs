@@ -9,7 +9,7 @@ use prometheus::{IntCounter, IntGauge};
 use tokio::sync::Notify;
 
 use super::reload::{Fixed, Reloads, Tried};
-use super::{App, Options, StartError, State, certificates, expiry, logs};
+use super::{App, Options, StartError, State, certificates, endpoints, expiry, logs, names, sticky};
 use crate::admin::command;
 use crate::admin::observe::{self, Readiness};
 use crate::admin::view::RunState;
@@ -72,8 +72,9 @@ pub(super) fn start(config: Config, mut options: Options) -> Result<App, StartEr
     for (config, sockets) in config.listeners.iter().zip(&sockets) {
         listeners.push(Arc::new(listener(config, &sockets[0], &options, &tickets, &challenges)?));
     }
-    let backends = Arc::new(Registry::default());
-    let settings = settings(&config, &backends, https_port(&listeners))?;
+    let backends = Arc::new(Registry::new(runtime.block_on(sticky::key(&**certificates.vault().storage()))));
+    let https_port = https_port(&listeners);
+    let mut settings = settings(&config, &backends, https_port)?;
     registry.register(Box::new(insecure.clone()))?;
     warn_of_insecure(&config, &insecure);
     runtime.spawn({
@@ -84,8 +85,20 @@ pub(super) fn start(config: Config, mut options: Options) -> Result<App, StartEr
         let (backends, watch) = (Arc::clone(&backends), watch.clone());
         async move { backends.judge(watch).await }
     });
+    let names = Arc::new(names::Names::default());
+    names.ask(&config.resolvers);
+    runtime.spawn({
+        let (backends, names, watch) = (Arc::clone(&backends), Arc::clone(&names), watch.clone());
+        async move { backends.follow_names(names, watch).await }
+    });
+    if !backends.knows_services() {
+        runtime.block_on(names::settle(&backends));
+        settings = self::settings(&config, &backends, https_port)?;
+    }
+    let settings = Arc::new(ArcSwap::from_pointee(settings));
+    registry.register(Box::new(endpoints::Endpoints::new(Arc::clone(&settings))?))?;
     let shared = Shared {
-        settings: Arc::new(ArcSwap::from_pointee(settings)),
+        settings,
         challenges,
         disabled: Arc::clone(options.table.disabled()),
         access,
@@ -138,6 +151,7 @@ pub(super) fn start(config: Config, mut options: Options) -> Result<App, StartEr
         tickets,
         listeners,
         backends,
+        names,
         insecure,
         metrics: metrics_address,
         workers,

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -220,6 +220,15 @@ impl Doorward {
     /// Where `/metrics` is.
     pub(crate) fn metrics(&self) -> SocketAddr {
         self.bound(METRICS)
+    }
+
+    /// What `/metrics` answers.
+    pub(crate) fn scrape(&self) -> String {
+        let mut stream = TcpStream::connect(self.metrics()).expect("metrics");
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("asked");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("an answer");
+        text
     }
 
     /// Changes the config file's text, and nothing else.
