@@ -266,7 +266,7 @@ fn read_section(mut section: Section<'_>) -> Option<Placed> {
     section.set("ejection", &mut backend.ejection, |item| item.section().map(backend_health::read_ejection));
     section.set("balance", &mut backend.balance, balance::read);
     backend.proxy_protocol = section.optional("proxy_protocol", |item| item.choice(&PROXY_VERSIONS));
-    read_load(&mut section, &mut backend);
+    backend_load::read(&mut section, &mut backend);
     if !backend.protocol.is_tls() {
         let remedy = format!("write protocol = \"{}\", or remove tls", secure(backend.protocol).word());
         section.refuse("tls", &format!("a backend that speaks {} has no TLS", backend.protocol.word()), &remedy);
@@ -287,24 +287,6 @@ fn read_section(mut section: Section<'_>) -> Option<Placed> {
     backend_tls::warn(section.reading, &place, &backend);
     section.finish();
     Some(placed(backend, endpoints?, place))
-}
-
-/// Reads how requests are kept together, held back and tried again.
-fn read_load(section: &mut Section<'_>, backend: &mut Backend) {
-    backend.sticky = section.optional("sticky", |item| item.section().map(sticky::read));
-    if !backend.protocol.is_http() {
-        section.refuse("sticky", "only HTTP has cookies", "remove sticky, and write balance = \"hash-client\"");
-    }
-    let longest = Duration::from_secs(3600);
-    section
-        .set("slow_start", &mut backend.slow_start, |item| item.duration(Duration::ZERO..=longest))
-        .set("max_connections", &mut backend.max_connections, |item| item.integer(1..=1_000_000).map(Some))
-        .set("queue", &mut backend.queue, |item| item.section().map(backend_load::read_queue))
-        .set("retry", &mut backend.retry, |item| item.section().map(backend_load::read_retry));
-    if section.place_of_name("max_connections").is_none() {
-        let remedy = "add max_connections = 100, or remove queue";
-        section.refuse("queue", "nothing waits for an endpoint without max_connections", remedy);
-    }
 }
 
 fn placed(mut backend: Backend, endpoints: Vec<ReadEndpoint>, name: Place) -> Placed {

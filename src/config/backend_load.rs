@@ -5,6 +5,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::reader::{Item, Section};
+use super::{Backend, sticky};
 
 /// `queue`: what waits where an endpoint has `max_connections` under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -46,8 +47,26 @@ impl Retry {
     }
 }
 
+/// Reads how requests are kept together, held back and tried again.
+pub(super) fn read(section: &mut Section<'_>, backend: &mut Backend) {
+    backend.sticky = section.optional("sticky", |item| item.section().map(sticky::read));
+    if !backend.protocol.is_http() {
+        section.refuse("sticky", "only HTTP has cookies", "remove sticky, and write balance = \"hash-client\"");
+    }
+    let longest = Duration::from_secs(3600);
+    section
+        .set("slow_start", &mut backend.slow_start, |item| item.duration(Duration::ZERO..=longest))
+        .set("max_connections", &mut backend.max_connections, |item| item.integer(1..=1_000_000).map(Some))
+        .set("queue", &mut backend.queue, |item| item.section().map(read_queue))
+        .set("retry", &mut backend.retry, |item| item.section().map(read_retry));
+    if section.place_of_name("max_connections").is_none() {
+        let remedy = "add max_connections = 100, or remove queue";
+        section.refuse("queue", "nothing waits for an endpoint without max_connections", remedy);
+    }
+}
+
 /// Reads `queue`.
-pub(super) fn read_queue(mut section: Section<'_>) -> Queue {
+fn read_queue(mut section: Section<'_>) -> Queue {
     let mut queue = Queue::default();
     let range = Duration::from_millis(1)..=Duration::from_secs(3600);
     section
@@ -58,7 +77,7 @@ pub(super) fn read_queue(mut section: Section<'_>) -> Queue {
 }
 
 /// Reads `retry`.
-pub(super) fn read_retry(mut section: Section<'_>) -> Retry {
+fn read_retry(mut section: Section<'_>) -> Retry {
     let mut retry = Retry::default();
     section
         .set("attempts", &mut retry.attempts, |item| item.integer(0..=10))

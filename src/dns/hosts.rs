@@ -2,6 +2,7 @@
 //! with the time that it holds for.
 
 use std::net::IpAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use hickory_proto::rr::{RData, Record, RecordType};
@@ -15,6 +16,12 @@ const HOSTS: &str = "/etc/hosts";
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// How long an entry of `hosts` holds: until somebody may have changed the file.
 const FILE_TTL: Duration = Duration::from_secs(5);
+
+/// How long the addresses of one family wait for those of the other (RFC 8305 §3 has less, but waits once for each
+/// connection).
+const LATE: Duration = Duration::from_secs(1);
+
+type Records = Result<Vec<Record>, DnsError>;
 
 /// One place where a service is (RFC 2782).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +49,7 @@ impl Resolver {
         }
         let mut failed = None;
         for name in full_names(&read(RESOLV_CONF).await, name) {
-            let (four, six) = tokio::join!(self.look_up(&name, RecordType::A), self.look_up(&name, RecordType::AAAA));
+            let (four, six) = both(self.look_up(&name, RecordType::A), self.look_up(&name, RecordType::AAAA)).await;
             // Where one of the two is not known, the other is better than nothing.
             let (records, error) = match (four, six) {
                 (Ok(mut four), Ok(six)) => {
@@ -85,6 +92,29 @@ impl Resolver {
         }
         Ok(None)
     }
+}
+
+/// Both answers; where the first has something, the second is not waited for without end.
+async fn both(four: impl Future<Output = Records>, six: impl Future<Output = Records>) -> (Records, Records) {
+    let (mut four, mut six) = (pin!(four), pin!(six));
+    tokio::select! {
+        four = &mut four => {
+            let six = second(&four, six).await;
+            (four, six)
+        }
+        six = &mut six => {
+            let four = second(&six, four).await;
+            (four, six)
+        }
+    }
+}
+
+async fn second(first: &Records, second: impl Future<Output = Records>) -> Records {
+    let found = first.as_ref().is_ok_and(|records| records.iter().any(|record| record.data.ip_addr().is_some()));
+    if !found {
+        return second.await;
+    }
+    tokio::time::timeout(LATE, second).await.unwrap_or_else(|_| Ok(Vec::new()))
 }
 
 /// The shortest time that any of these holds, CNAMEs on the way included.

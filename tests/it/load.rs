@@ -1,6 +1,7 @@
 //! How much an endpoint is given: places and queues, slow starts, retries and their budget.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -227,4 +228,30 @@ fn health_and_counts_show_in_metrics_and_status() {
     let shown = door.verb(&["status"]);
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(shown.contains("DOWN") && shown.contains(&down.to_string()), "{shown}");
+}
+
+#[test]
+fn raw_connections_have_places_too() {
+    let greeting = Origin::raw(|mut stream, _| {
+        let _ = stream.write_all(b"hello");
+        crate::support::drain(&mut stream);
+    });
+    let route = format!(
+        "[[route]]\nname = \"raw\"\nmode = \"tcp\"\n[route.backend]\nendpoints = [\"tcp://{}\"]\nmax_connections = 1\n\
+         queue = {{ length = 0 }}",
+        greeting.address
+    );
+    let door = Setup::new()
+        .section("[[listener]]\naddress = \"127.0.0.7:0\"\nprotocol = \"tcp\"\ndefault_route = \"raw\"")
+        .section(&route)
+        .start();
+    let connect = || {
+        let mut stream = TcpStream::connect(door.bound("127.0.0.7:0")).expect("connects");
+        let mut text = [0; 5];
+        stream.read_exact(&mut text).is_ok().then_some(stream)
+    };
+    let first = connect().expect("a place");
+    assert!(connect().is_none(), "one too many");
+    drop(first);
+    within("the place is free again", connect);
 }

@@ -4,7 +4,9 @@ mod support;
 
 mod abort;
 mod acme;
+mod backend_examples;
 mod backend_tls;
+mod backend_tls_failures;
 mod backends_commands;
 mod balance;
 mod ca;

@@ -28,6 +28,8 @@ pub(crate) struct Setup {
     http_at: String,
     sections: String,
     routes: String,
+    /// The listeners, routes and backends of an example, in place of ours.
+    example: Option<String>,
 }
 
 /// A doorward that runs; killed when it is dropped.
@@ -60,6 +62,7 @@ impl Setup {
             http_at: HTTP.into(),
             sections: String::new(),
             routes: String::new(),
+            example: None,
         }
     }
 
@@ -102,6 +105,21 @@ impl Setup {
     /// The `http` listener at a port that others know already.
     pub(crate) fn http_at(mut self, address: SocketAddr) -> Self {
         self.http_at = address.to_string();
+        self
+    }
+
+    /// What `config/NAME.toml` says, with these texts replaced by others: listeners at the usual addresses, and
+    /// certificates from the watched folder in place of ACME's.
+    pub(crate) fn example(mut self, name: &str, replaced: &[(&str, String)]) -> Self {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name);
+        let mut text = fs::read_to_string(file).expect("an example");
+        let usual = [("[::]:443", HTTPS), ("[::]:80", HTTP), ("certificate = \"auto\"", "certificate = \"directory\"")];
+        let usual = usual.map(|(from, to)| (from, to.to_owned()));
+        for (from, to) in replaced.iter().chain(&usual) {
+            assert!(text.contains(from), "{from} is not in {name}");
+            text = text.replace(from, to);
+        }
+        self.example = Some(text);
         self
     }
 
@@ -153,18 +171,16 @@ impl Setup {
     pub(crate) fn write(&self) -> PathBuf {
         let home = self.home.path().display();
         let Self { head, https, http, http_at, sections, routes, .. } = self;
+        let listeners = format!(
+            "[[listener]]\naddress = \"{HTTPS}\"\nprotocol = \"https\"\n{https}\n\
+             [[listener]]\naddress = \"{http_at}\"\nprotocol = \"http\"\n{http}"
+        );
+        let listeners = self.example.as_ref().unwrap_or(&listeners);
         let file = self.home.path().join("doorward.toml");
         let text = format!(
             r#"workers = 2
 {head}
-[[listener]]
-address = "{HTTPS}"
-protocol = "https"
-{https}
-[[listener]]
-address = "{http_at}"
-protocol = "http"
-{http}
+{listeners}
 [certificates]
 directories = ["{home}/certs"]
 
@@ -229,6 +245,17 @@ impl Doorward {
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("an answer");
         text
+    }
+
+    /// Waits until a request is under way at a backend's endpoint.
+    pub(crate) fn wait_open(&self, endpoint: &str) {
+        let line = format!("endpoint=\"{endpoint}\"}} 1");
+        within("a request there", || {
+            let text = self.scrape();
+            text.lines()
+                .any(|seen| seen.starts_with("doorward_backend_in_flight") && seen.ends_with(&line))
+                .then_some(())
+        });
     }
 
     /// Changes the config file's text, and nothing else.
