@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::StartHandshake;
 
 use super::challenge;
 use super::hello::{self, Hello, HelloError};
@@ -190,9 +189,8 @@ impl Acceptor {
         if hello.sni.is_none() {
             config.ticketer = Arc::new(self.tickets.and_address(local.ip()));
         }
-        let Hello { sni, accepted, .. } = hello;
-        let handshake = StartHandshake::from_parts(accepted, io).into_stream(Arc::new(config));
-        let stream = handshake.await.map_err(failure)?;
+        let Hello { sni, bytes, .. } = hello;
+        let stream = Stream::handshake(io, Arc::new(config), bytes).await.map_err(failure)?;
         let info = TlsInfo::new(&stream, sni, certificate);
         Ok(Accepted { stream, info })
     }
@@ -273,7 +271,7 @@ impl<IO> AcceptError<IO> {
 
 impl TlsInfo {
     fn new<IO>(stream: &Stream<IO>, sni: Option<Hostname>, certificate: Arc<Certificate>) -> Self {
-        let (_, session) = stream.get_ref();
+        let session = stream.state();
         Self {
             sni,
             alpn: if session.alpn_protocol() == Some(server_config::H2) { Alpn::Http2 } else { Alpn::Http1 },
