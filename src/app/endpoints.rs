@@ -109,7 +109,12 @@ impl State {
                 self.backends.set_duty(&backend.name, &member.endpoint, duty);
                 by_config |= member.drain && duty == Duty::On;
                 told = true;
-                tracing::warn!(backend = &*backend.name, endpoint = request.endpoint, ?duty, "an operator has said so");
+                let (backend, endpoint) = (&*backend.name, &request.endpoint);
+                match duty {
+                    Duty::On => tracing::info!(backend, endpoint, "an operator brings the endpoint back"),
+                    Duty::Drain => tracing::warn!(backend, endpoint, "an operator drains the endpoint"),
+                    Duty::Off => tracing::warn!(backend, endpoint, "an operator takes the endpoint out"),
+                }
             }
         }
         if !told {
