@@ -12,6 +12,7 @@ use super::sticky::{Sticking, StickyKey};
 use super::tally::Tally;
 use super::{BackendAddress, Busy, Transport};
 use crate::config::{Balance, Check, Ejection, ProxyVersion, Queue, Retry, Sticky};
+use crate::names::Hostname;
 
 /// The least share of its weight that an endpoint has while it starts slowly.
 const FIRST_SHARE: f64 = 0.1;
@@ -29,6 +30,8 @@ pub struct Backend {
     pub(super) id: u64,
     pub(super) sticking: Option<Sticking>,
     pub(super) budget: Budget,
+    /// Whose records its endpoints are; they are followed for as long as somebody holds their names here.
+    _services: Vec<Arc<Hostname>>,
 }
 
 /// An endpoint, and its part in a backend.
@@ -85,13 +88,19 @@ impl Backend {
     #[must_use]
     pub fn new(name: &str, members: Vec<Member>, balance: Balance) -> Self {
         let budget = Budget::new(Retry::default(), 0);
-        Self { name: Arc::from(name), members, balance, id: next_id(), sticking: None, budget }
+        Self { name: Arc::from(name), members, balance, id: next_id(), sticking: None, budget, _services: Vec::new() }
     }
 
     /// The same, whose clients stay with their endpoints.
     #[must_use]
     pub fn sticking(mut self, sticky: &Sticky, key: &StickyKey) -> Self {
         self.sticking = Some(Sticking::new(sticky, &self.name, &self.members, key));
+        self
+    }
+
+    /// The same, with endpoints of these services.
+    pub(super) fn following(mut self, services: Vec<Arc<Hostname>>) -> Self {
+        self._services = services;
         self
     }
 

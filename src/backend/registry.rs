@@ -31,8 +31,8 @@ pub struct Registry {
 struct Known {
     endpoints: HashMap<(config::Backend, BackendAddress), Weak<Endpoint>>,
     transports: HashMap<BackendTls, Weak<Transport>>,
-    /// The services in use.
-    services: HashSet<Hostname>,
+    /// The services that some backend holds on to.
+    services: HashMap<Hostname, Weak<Hostname>>,
     found: Found,
     /// What an operator has said, by the backend's name and the address: it holds for endpoints that are made anew.
     duties: HashMap<(String, BackendAddress), Duty>,
@@ -72,7 +72,7 @@ impl Registry {
         let mut known = self.known();
         known.endpoints.retain(|_, endpoint| endpoint.strong_count() > 0);
         known.transports.retain(|_, transport| transport.strong_count() > 0);
-        known.services.clear();
+        known.services.retain(|_, name| name.strong_count() > 0);
         let mut made: HashMap<*const config::Backend, Arc<Backend>> = HashMap::new();
         let mut backends = Vec::new();
         for config in configs {
@@ -103,7 +103,8 @@ impl Registry {
     #[must_use]
     pub fn knows_services(&self) -> bool {
         let known = self.known();
-        known.services.iter().all(|name| known.found.services.contains_key(name))
+        let in_use = known.services.iter().filter(|(_, held)| held.strong_count() > 0);
+        in_use.map(|(name, _)| name).all(|name| known.found.services.contains_key(name))
     }
 
     /// Gives an endpoint of the backend with this name something else to do, from now on and for those that a reload
@@ -150,7 +151,8 @@ impl Registry {
             _ => None,
         };
         let hosts = known.endpoints.iter().filter_map(host);
-        hosts.chain(known.services.iter().cloned().map(Subject::Service)).collect()
+        let services = known.services.values().filter_map(Weak::upgrade);
+        hosts.chain(services.map(|name| Subject::Service((*name).clone()))).collect()
     }
 
     /// Whether anything was found for the name before.
@@ -215,7 +217,7 @@ impl Known {
         settings.balance = config::Balance::default();
         settings.sticky = None;
         settings.retry = config::Retry::default();
-        let mut members = Vec::new();
+        let (mut members, mut services) = (Vec::new(), Vec::new());
         for written in &config.endpoints {
             let drain = written.drain || written.weight == 0;
             let mut add = |this: &mut Self, address: BackendAddress, weight: u16, backup: bool| {
@@ -224,7 +226,7 @@ impl Known {
             };
             match &written.address {
                 BackendAddress::Service(name) => {
-                    self.services.insert(name.clone());
+                    services.push(self.service(name));
                     let targets = self.found.services.get(name).cloned().unwrap_or_default();
                     let first = targets.iter().map(|target| target.priority).min();
                     for Target { priority, weight, host, port } in targets {
@@ -238,10 +240,20 @@ impl Known {
             }
         }
         let backend = Backend::new(&config.name, members, config.balance.clone()).retrying(config.retry.clone());
+        let backend = backend.following(services);
         Ok(Arc::new(match &config.sticky {
             Some(sticky) => backend.sticking(sticky, key),
             None => backend,
         }))
+    }
+
+    fn service(&mut self, name: &Hostname) -> Arc<Hostname> {
+        let known = self.services.get(name).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            let held = Arc::new(name.clone());
+            self.services.insert(name.clone(), Arc::downgrade(&held));
+            held
+        })
     }
 
     fn endpoint(

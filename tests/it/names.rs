@@ -145,6 +145,14 @@ fn a_service_is_as_many_endpoints_as_it_has_records() {
     let shown = door.verb(&["backends", "list"]);
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(shown.contains(&format!("two.names.test:{two}")) && shown.contains("backup"), "{shown}");
+    // A reload that fails half-way: the service is followed as before.
+    door.rewrite(|text| {
+        let broken =
+            "[[backend]]\nname = \"broken\"\nendpoints = [\"https://127.0.0.1:1\"]\ntls = { ca = \"doorward.toml\" }\n";
+        text.replace("[[backend]]", &format!("{broken}[[backend]]"))
+            .replace("srv:_http._tcp.web", "srv:_http._tcp.other")
+    });
+    assert!(!door.reload());
     named.change(&records(&format!("_http._tcp.web SRV 10 1 {two} two\n")));
     within("one has gone", || {
         let counts = answers(&mut client, 4);
