@@ -6,6 +6,8 @@
 //! | `GET /certificates` | a list of [`super::view::CertificateView`] |
 //! | `POST /reload` | [`super::view::ReloadView`]: 200 where the config is in force, 422 where it has faults, 500 where it could not be put in force |
 //! | `POST /force` with a [`super::view::ForceView`] | the same again where the certificate that was held back is served now, else 409 with [`super::view::ErrorView`] |
+//! | `GET /backends` | a list of [`super::view::EndpointView`] |
+//! | `POST /backends` with a [`super::backends::DutyRequest`] | a [`super::backends::Told`]; 404 where there is no such endpoint, 409 where the config says otherwise |
 //! | `POST /certs` with a [`super::certs::Request`] | a [`super::certs::Reply`]; 404 where there is no such certificate, 409 where it would do harm or cannot work, 500 where it failed |
 //!
 //! Anything else: 404 or 405 with [`super::view::ErrorView`]; 503 while doorward is stopping.
@@ -144,6 +146,8 @@ async fn answer(request: Request<Incoming>, commands: Commands) -> Response<Full
         ("/certificates", &Method::GET) => {
             shown(commands.status().await.map(|status| status.certificates), |_| StatusCode::OK)
         }
+        ("/backends", &Method::GET) => shown(commands.status().await.map(|status| status.backends), |_| StatusCode::OK),
+        ("/backends", &Method::POST) => duty(body, &commands).await,
         ("/reload", &Method::POST) => shown(commands.reload().await, |reload| match reload.outcome {
             ReloadOutcome::Applied | ReloadOutcome::Unchanged => StatusCode::OK,
             ReloadOutcome::Refused => StatusCode::UNPROCESSABLE_ENTITY,
@@ -153,7 +157,8 @@ async fn answer(request: Request<Incoming>, commands: Commands) -> Response<Full
         ("/certs", &Method::POST) => change(body, &commands).await,
         ("/status" | "/certificates", _) => not_allowed("GET"),
         ("/reload" | "/force" | "/certs", _) => not_allowed("POST"),
-        _ => refused(StatusCode::NOT_FOUND, "there is /status, /certificates, /certs, /reload and /force"),
+        ("/backends", _) => not_allowed("GET, POST"),
+        _ => refused(StatusCode::NOT_FOUND, "there is /status, /certificates, /certs, /backends, /reload and /force"),
     }
 }
 
@@ -180,7 +185,24 @@ async fn change(body: Incoming, commands: &Commands) -> Response<Full<Bytes>> {
         // The error tells of places and types, never of what a key holds.
         Err(error) => return refused(StatusCode::BAD_REQUEST, format!("the body is no request: {error}")),
     };
-    match commands.certs(request).await {
+    done(commands.certs(request).await)
+}
+
+async fn duty(body: Incoming, commands: &Commands) -> Response<Full<Bytes>> {
+    let Ok(body) = Limited::new(body, BODY).collect().await else {
+        return refused(StatusCode::BAD_REQUEST, "the body is too long or was cut");
+    };
+    match serde_json::from_slice(&body.to_bytes()) {
+        Ok(request) => done(commands.backends(request).await),
+        Err(error) => {
+            let example = r#"{"endpoint": "10.0.0.5:8080", "duty": "draining"}"#;
+            refused(StatusCode::BAD_REQUEST, format!("the body has to be JSON as {example}: {error}"))
+        }
+    }
+}
+
+fn done<T: Serialize>(answer: Result<Result<T, Refused>, Stopping>) -> Response<Full<Bytes>> {
+    match answer {
         Ok(Ok(reply)) => json(StatusCode::OK, &reply),
         Ok(Err(error)) => {
             let status = match &error {

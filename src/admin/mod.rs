@@ -4,6 +4,7 @@
 
 mod accept;
 pub mod api;
+pub mod backends;
 pub mod certs;
 pub mod client;
 pub mod command;

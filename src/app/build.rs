@@ -9,7 +9,7 @@ use prometheus::{IntCounter, IntGauge};
 use tokio::sync::Notify;
 
 use super::reload::{Fixed, Reloads, Tried};
-use super::{App, Options, StartError, State, certificates, expiry, logs};
+use super::{App, Options, StartError, State, certificates, endpoints, expiry, logs, names, sticky};
 use crate::admin::command;
 use crate::admin::observe::{self, Readiness};
 use crate::admin::view::RunState;
@@ -73,8 +73,8 @@ pub(super) fn start(config: Config, mut options: Options) -> Result<App, StartEr
     for (config, sockets) in config.listeners.iter().zip(&sockets) {
         listeners.push(Arc::new(listener(config, &sockets[0], &options, &tickets, &challenges)?));
     }
-    let backends = Arc::new(Registry::default());
-    let settings = settings(&config, &backends, secure_doors(&config, &listeners))?;
+    let backends = Arc::new(Registry::new(runtime.block_on(sticky::key(&**certificates.vault().storage()))));
+    let mut settings = settings(&config, &backends, secure_doors(&config, &listeners))?;
     registry.register(Box::new(insecure.clone()))?;
     warn_of_insecure(&config, &insecure);
     runtime.spawn({
@@ -85,8 +85,20 @@ pub(super) fn start(config: Config, mut options: Options) -> Result<App, StartEr
         let (backends, watch) = (Arc::clone(&backends), watch.clone());
         async move { backends.judge(watch).await }
     });
+    let names = Arc::new(names::Names::default());
+    names.ask(&config.resolvers);
+    runtime.spawn({
+        let (backends, names, watch) = (Arc::clone(&backends), Arc::clone(&names), watch.clone());
+        async move { backends.follow_names(names, watch).await }
+    });
+    if !backends.knows_services() {
+        runtime.block_on(names::settle(&backends));
+        settings = self::settings(&config, &backends, settings.secure)?;
+    }
+    let settings = Arc::new(ArcSwap::from_pointee(settings));
+    registry.register(Box::new(endpoints::Endpoints::new(Arc::clone(&settings))?))?;
     let shared = Shared {
-        settings: Arc::new(ArcSwap::from_pointee(settings)),
+        settings,
         challenges,
         disabled: Arc::clone(options.table.disabled()),
         access,
@@ -139,6 +151,7 @@ pub(super) fn start(config: Config, mut options: Options) -> Result<App, StartEr
         tickets,
         listeners,
         backends,
+        names,
         insecure,
         metrics: metrics_address,
         workers,

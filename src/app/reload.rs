@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 
-use super::{StartError, State, build};
+use super::{StartError, State, build, names};
 use crate::admin::view::{ReloadOutcome, ReloadView};
 use crate::certs::unix_now;
 use crate::config::{self, Config};
@@ -186,7 +186,14 @@ impl State {
     }
 
     async fn swap(&mut self, prepared: Prepared) {
-        let Prepared { config, settings, listeners, kept, opened } = prepared;
+        let Prepared { config, mut settings, listeners, kept, opened } = prepared;
+        self.names.ask(&config.resolvers);
+        if !self.backends.knows_services() {
+            names::settle(&self.backends).await;
+            // As it was built a moment ago, but for the endpoints of services.
+            let secure = settings.secure.clone();
+            settings = build::settings(&config, &self.backends, secure).unwrap_or(settings);
+        }
         // Certificates first: a new route's first handshake finds its own.
         self.certificates.update(&config).await;
         self.shared.settings.store(Arc::new(settings));

@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -11,12 +10,14 @@ use http_body::Body;
 
 use super::access_log::Record;
 use super::asked::Asked;
+use super::attempts::Attempts;
+pub(super) use super::attempts::connect;
 use super::client::Client;
 use super::failure::Failure;
 use super::headers;
 use super::page::Page;
 use super::{Proxy, Settings, Snapshot, redirect};
-use crate::backend::{self, Backend, Connection, Endpoint, Exchange, RequestBodyError};
+use crate::backend::{self, Connection, Exchange, RequestBodyError};
 use crate::config::Balance;
 use crate::http1::{Framing, RequestHead, ResponseHead};
 use crate::net::Deadline;
@@ -38,9 +39,6 @@ pub(super) struct Request<'a, B> {
 
 /// Interim answers (1xx) to one request; more are no news but a flood, and all have to be kept for the client.
 const INTERIM: usize = 100;
-
-/// Endpoints that one request is taken to, where they take no connection.
-const ENDPOINTS_TRIED: usize = 3;
 
 /// What the client gets.
 pub(super) enum Answer<B> {
@@ -146,38 +144,54 @@ where
 {
     let Request { head, mut body, framing, client, deadline, extended } = request;
     let upgrade = extended.or_else(|| headers::upgrade_asked(head));
-    let key = || hash_key(&route.backend.balance, head, client);
-    let endpoint = proxy.pools.pick(&route.backend, key, &[]).ok_or_else(Failure::no_endpoint)?;
+    let backend = &*route.backend;
+    let stuck = if backend.is_sticky() { backend.stuck(head.fields.all("cookie")) } else { None };
+    let key = || hash_key(&backend.balance, head, client);
+    let chosen = stuck.or_else(|| proxy.pools.pick(backend, key, &[]));
+    let mut endpoint = chosen.ok_or_else(Failure::no_endpoint)?;
+    let mut attempts = Attempts::new(proxy, backend);
     let mut kept = proxy.pools.take(endpoint);
+    let mut stale = false;
     loop {
         let mut connection = match kept.take() {
             Some(connection) => connection,
-            None => connect(proxy, settings, (&route.backend, endpoint), client, deadline, record).await?,
+            None => attempts.reach(&mut endpoint, settings, client, deadline, record, !stale).await?,
         };
         record.endpoint = Some(connection.address().clone());
         let verdict = connection.verdict();
         headers::write_request(connection.outbox.text(), head, asked, client, route, framing, upgrade);
         let mut exchange = Exchange::new(connection, Rc::clone(&proxy.pools), head.method.clone(), body, framing);
         match wait_for_head(&mut exchange, settings, deadline, response, &mut interim).await {
-            Ok(()) if response.status == 101 => {
-                verdict.succeeded();
-                return switch(exchange, response, upgrade);
-            }
             Ok(()) => {
                 verdict.succeeded();
+                if backend.is_sticky() && stuck.is_none_or(|stuck| stuck.id() != endpoint.id()) {
+                    let cookie = backend.cookie(endpoint, headers::is_secure(head, client));
+                    cookie.iter().for_each(|cookie| response.fields.push(b"Set-Cookie", cookie.as_bytes()));
+                }
+                if response.status == 101 {
+                    return switch(exchange, response, upgrade);
+                }
                 exchange.finish_if_over();
                 return Ok(Answer::Forwarded(exchange));
             }
-            // A kept connection that the backend had closed: ask once more, over a new one.
-            Err(failure) => match exchange.into_retry() {
-                Some(untouched) if failure.status == 502 => body = untouched,
-                _ => {
-                    if matches!(failure.status, 502 | 504) {
+            Err(failure) => {
+                stale = exchange.is_stale();
+                match exchange.into_unsent() {
+                    // A kept connection that the backend had closed: ask once more, over a new one.
+                    Some(untouched) if failure.status == 502 && stale => body = untouched,
+                    Some(untouched) if failure.status == 502 => {
                         verdict.failed();
+                        endpoint = attempts.after(endpoint).ok_or(failure)?;
+                        body = untouched;
                     }
-                    return Err(failure);
+                    _ => {
+                        if matches!(failure.status, 502 | 504) {
+                            verdict.failed();
+                        }
+                        return Err(failure);
+                    }
                 }
-            },
+            }
         }
     }
 }
@@ -193,34 +207,6 @@ fn hash_key(balance: &Balance, head: &RequestHead, client: &Client) -> Option<u6
             let value =
                 |pair: &'_ [u8]| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=").map(backend::hash);
             pairs.find_map(value)
-        }
-    }
-}
-
-/// Connects to the endpoint, or to another one where that fails: the request has reached none of them.
-pub(super) async fn connect(
-    proxy: &Proxy,
-    settings: &Settings,
-    (backend, endpoint): (&Backend, &Arc<Endpoint>),
-    client: &Client,
-    deadline: &Deadline,
-    record: &mut Record,
-) -> Result<Connection, Failure> {
-    let mut tried = Vec::new();
-    let mut endpoint = endpoint;
-    loop {
-        record.endpoint = Some(endpoint.address.clone());
-        deadline.set(settings.timeouts.connect);
-        let failure = match deadline.bound(proxy.pools.connect(endpoint, || Some(client.origin()))).await {
-            Some(Ok(connection)) => return Ok(connection),
-            Some(Err(error)) => error.into(),
-            None => Failure::connect_timeout(),
-        };
-        endpoint.failed();
-        tried.push(endpoint.id());
-        match proxy.pools.pick(backend, || None, &tried) {
-            Some(other) if tried.len() < ENDPOINTS_TRIED => endpoint = other,
-            _ => return Err(failure),
         }
     }
 }

@@ -22,6 +22,7 @@ pub struct ProxyMetrics {
     raw: IntCounterVec,
     raw_bytes: IntCounterVec,
     raw_open: IntGaugeVec,
+    retries: IntCounterVec,
     /// Requests under way.
     pub under_way: IntGauge,
     /// WebSockets and other upgraded connections that are open.
@@ -66,13 +67,22 @@ impl ProxyMetrics {
         registry.register(Box::new(raw.clone()))?;
         registry.register(Box::new(raw_bytes.clone()))?;
         registry.register(Box::new(raw_open.clone()))?;
+        let retries = IntCounterVec::new(
+            Opts::new(
+                "doorward_backend_retries_total",
+                "Requests that one endpoint failed and another could take, by whether the budget had room for it.",
+            ),
+            &["backend", "outcome"],
+        )?;
+        registry.register(Box::new(retries.clone()))?;
         let under_way = IntGauge::new("doorward_requests_under_way", "Requests that have no complete answer yet.")?;
         let tunnels = IntGauge::new("doorward_tunnels_open", "WebSockets and other upgraded connections open.")?;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(durations.clone()))?;
         registry.register(Box::new(under_way.clone()))?;
         registry.register(Box::new(tunnels.clone()))?;
-        Ok(Self { requests, durations, raw, raw_bytes, raw_open, under_way, tunnels, routes: RefCell::default() })
+        let routes = RefCell::default();
+        Ok(Self { requests, durations, raw, raw_bytes, raw_open, retries, under_way, tunnels, routes })
     }
 
     /// Counts a request that ended.
@@ -111,6 +121,11 @@ impl ProxyMetrics {
     /// Counts a connection that was passed on whole, at its end.
     pub(super) fn raw_ended(&self, route: Option<&Route>, outcome: &str) {
         self.raw.with_label_values(&[route.map_or(NO_ROUTE, |route| &route.name), outcome]).inc();
+    }
+
+    /// Counts a request that is taken to another endpoint, or is not because too many are already.
+    pub(super) fn retry(&self, backend: &str, allowed: bool) {
+        self.retries.with_label_values(&[backend, if allowed { "retried" } else { "over_budget" }]).inc();
     }
 
     /// Drops the handles: the indices belong to a table that was replaced.

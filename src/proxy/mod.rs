@@ -5,6 +5,7 @@
 
 mod access_log;
 mod asked;
+mod attempts;
 mod client;
 mod failure;
 mod forward;

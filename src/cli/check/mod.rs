@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use crate::backend::Registry;
+use crate::backend::{Registry, StickyKey};
 use crate::config::{self, CertificateChoice, Config, DnsSolver, Fault, HttpsPolicy, Loaded, RouteHost, Storage};
 use crate::dns;
 use crate::names::HostPattern;
@@ -126,7 +126,7 @@ pub fn issuer(config: &Config) -> Vec<Problem> {
 pub fn backends(config: &Config) -> Vec<Problem> {
     let of_routes = config.routes.iter().map(|route| &route.backend).filter(|backend| backend.name.is_empty());
     let all = config.backends.iter().chain(of_routes);
-    let unusable = |backend| Registry::default().backends([backend]).err();
+    let unusable = |backend| Registry::new(StickyKey::new(&[])).backends([backend]).err();
     all.filter_map(unusable)
         .map(|unusable| Problem::error(format!("backend {}", unusable.backend), unusable.source.to_string()))
         .collect()

@@ -107,6 +107,22 @@ name = "shop"
 protocol = "https"
 balance = "hash-cookie:session"
 proxy_protocol = "v2"
+slow_start = "20s"
+max_connections = 7
+[backend.sticky]
+cookie = "node"
+path = "/shop"
+lifetime = "1h"
+secure = true
+http_only = false
+same_site = "strict"
+[backend.queue]
+length = 3
+wait = "1s"
+[backend.retry]
+attempts = 1
+share = 0.125
+per_second = 2
 [backend.check]
 path = "/healthz"
 host = "shop.internal"
@@ -124,6 +140,8 @@ backup = true
 drain = true
 [[backend.endpoints]]
 address = "unix:/run/shop.sock"
+[[backend.endpoints]]
+address = "srv:_https._tcp.shop.internal"
 [backend.tls]
 ca = "shop-ca.pem"
 server_name = "shop.internal"

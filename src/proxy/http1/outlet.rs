@@ -176,7 +176,7 @@ mod tests {
 
     use super::super::wire::RequestBody;
     use super::*;
-    use crate::backend::{BackendAddress, BackendLimits, Endpoint, Pools};
+    use crate::backend::{BackendAddress, BackendLimits, Endpoint, Place, Pools};
     use crate::http1::ResponseHead;
 
     /// As TLS over a full socket: takes what is written, and keeps it until it can be flushed.
@@ -216,7 +216,7 @@ mod tests {
         let pools = Pools::spawn(BackendLimits { header_bytes: 4096, idle_connections: 1, keep_alive });
         let address = BackendAddress::Socket(listener.local_addr()?);
         let endpoint = Arc::new(Endpoint::new(address, None, None));
-        let connection = pools.connect(&endpoint, || None).await.map_err(io::Error::other)?;
+        let connection = pools.connect(&endpoint, Place::default(), || None).await.map_err(io::Error::other)?;
         let (mut backend, _) = listener.accept().await?;
         backend.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await?;
         let wire = Rc::new(RefCell::new(Wire::new(Keeping::default())));

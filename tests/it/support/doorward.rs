@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -29,6 +29,8 @@ pub(crate) struct Setup {
     http_at: String,
     sections: String,
     routes: String,
+    /// The listeners, routes and backends of an example, in place of ours.
+    example: Option<String>,
 }
 
 /// A doorward that runs; killed when it is dropped.
@@ -63,6 +65,7 @@ impl Setup {
             http_at: HTTP.into(),
             sections: String::new(),
             routes: String::new(),
+            example: None,
         }
     }
 
@@ -111,6 +114,21 @@ impl Setup {
     /// The same for the `https` listener.
     pub(crate) fn https_at(mut self, address: SocketAddr) -> Self {
         self.https_at = address.to_string();
+        self
+    }
+
+    /// What `config/NAME.toml` says, with these texts replaced by others: listeners at the usual addresses, and
+    /// certificates from the watched folder in place of ACME's.
+    pub(crate) fn example(mut self, name: &str, replaced: &[(&str, String)]) -> Self {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name);
+        let mut text = fs::read_to_string(file).expect("an example");
+        let usual = [("[::]:443", HTTPS), ("[::]:80", HTTP), ("certificate = \"auto\"", "certificate = \"directory\"")];
+        let usual = usual.map(|(from, to)| (from, to.to_owned()));
+        for (from, to) in replaced.iter().chain(&usual) {
+            assert!(text.contains(from), "{from} is not in {name}");
+            text = text.replace(from, to);
+        }
+        self.example = Some(text);
         self
     }
 
@@ -163,18 +181,16 @@ impl Setup {
     pub(crate) fn write(&self) -> PathBuf {
         let home = self.home.path().display();
         let Self { head, https, http, https_at, http_at, sections, routes, .. } = self;
+        let listeners = format!(
+            "[[listener]]\naddress = \"{https_at}\"\nprotocol = \"https\"\n{https}\n\
+             [[listener]]\naddress = \"{http_at}\"\nprotocol = \"http\"\n{http}"
+        );
+        let listeners = self.example.as_ref().unwrap_or(&listeners);
         let file = self.home.path().join("doorward.toml");
         let text = format!(
             r#"workers = 2
 {head}
-[[listener]]
-address = "{https_at}"
-protocol = "https"
-{https}
-[[listener]]
-address = "{http_at}"
-protocol = "http"
-{http}
+{listeners}
 [certificates]
 directories = ["{home}/certs"]
 
@@ -247,6 +263,26 @@ impl Doorward {
     /// Where `/metrics` is.
     pub(crate) fn metrics(&self) -> SocketAddr {
         self.bound(METRICS)
+    }
+
+    /// What `/metrics` answers.
+    pub(crate) fn scrape(&self) -> String {
+        let mut stream = TcpStream::connect(self.metrics()).expect("metrics");
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("asked");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("an answer");
+        text
+    }
+
+    /// Waits until a request is under way at a backend's endpoint.
+    pub(crate) fn wait_open(&self, endpoint: &str) {
+        let line = format!("endpoint=\"{endpoint}\"}} 1");
+        within("a request there", || {
+            let text = self.scrape();
+            text.lines()
+                .any(|seen| seen.starts_with("doorward_backend_in_flight") && seen.ends_with(&line))
+                .then_some(())
+        });
     }
 
     /// Changes the config file's text, and nothing else.
