@@ -13,6 +13,8 @@ mod headers;
 mod http1;
 mod http2;
 mod lazy;
+#[doc(hidden)]
+pub mod measured;
 mod metrics;
 mod page;
 mod raw;

@@ -77,7 +77,7 @@ pub(super) async fn relay<IO: Transport>(
     }
 }
 
-fn write_head(out: &mut Vec<u8>, response: &ResponseHead, kind: Kind, framing: Framing, keep: bool) {
+pub(super) fn write_head(out: &mut Vec<u8>, response: &ResponseHead, kind: Kind, framing: Framing, keep: bool) {
     headers::write_answer(out, response);
     if let Some(date) = headers::missing_date(response) {
         http1::field(out, b"Date", date.as_bytes());

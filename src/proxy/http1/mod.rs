@@ -15,8 +15,9 @@ use std::time::Duration;
 
 use http::Method;
 
-use self::answer::{fail, relay, send_page};
+use self::answer::{fail, relay, send_page, write_head};
 use self::head::read_head;
+use self::outlet::Kind;
 use self::upgrade::tunnel;
 use self::wire::{RequestBody, Wire};
 use super::Proxy;
@@ -26,7 +27,7 @@ use super::failure::Failure;
 use super::forward::{Answer, Request, forward};
 use super::headers;
 use crate::drain::Watch;
-use crate::http1::{RequestHead, ResponseHead, request_framing};
+use crate::http1::{Framing, RequestHead, ResponseHead, request_framing};
 use crate::net::{Deadline, Transport};
 
 /// How long a client may go on sending what nobody reads, so that it sees the answer before the connection ends.
@@ -69,6 +70,11 @@ pub(super) async fn serve<IO: Transport>(proxy: &Rc<Proxy>, client: &Client, io:
             Next::Gone => return,
         }
     }
+}
+
+/// The head of an answer that keeps the connection, for benches.
+pub(super) fn measured_head(response: &ResponseHead, length: u64, out: &mut Vec<u8>) {
+    write_head(out, response, Kind::Length, Framing::Length(length), true);
 }
 
 /// Answers plain HTTP on a TLS port, whatever was asked, and closes.

@@ -22,6 +22,7 @@ use super::lazy::{Flusher, Lazy, lazy};
 use super::{Proxy, Settings};
 use crate::config::Limits;
 use crate::drain::Watch;
+use crate::http1::{Framing, ResponseHead};
 use crate::net::{Deadline, Transport};
 
 /// What a client may send on one stream before the app has taken it.
@@ -34,6 +35,11 @@ const LINGER: Duration = Duration::from_secs(2);
 const SEND_BUFFER: usize = 64 * 1024;
 /// Streams that we reset for the client's faults before it is sent away (CVE-2025-8671, "MadeYouReset").
 const LOCAL_RESETS: usize = 100;
+
+/// The head of an answer, for benches.
+pub(super) fn measured_head(response: &ResponseHead, length: u64) -> http::Response<()> {
+    head::http_head(response, Framing::Length(length))
+}
 
 /// Serves streams until the connection ends.
 pub(super) async fn serve<IO: Transport + 'static>(proxy: &Rc<Proxy>, client: Rc<Client>, io: IO, mut drain: Watch) {
