@@ -15,6 +15,9 @@ caddy     caddy
 lego      lego
 h2load    nghttp2-client
 nginx     nginx-light
+testssl   testssl.sh
+slowhttptest slowhttptest
+hexdump   bsdextrautils
 "
 
 missing=()
@@ -55,6 +58,12 @@ fi
 if [ ! -x target/moto/bin/moto_server ]; then
     python3 -m venv target/moto
     target/moto/bin/pip install --quiet --disable-pip-version-check "moto[server]>=5.2,<6" </dev/null
+fi
+
+# The clients and scanners of tests/suites.
+if [ ! -x target/suites/bin/sslyze ]; then
+    python3 -m venv target/suites
+    target/suites/bin/pip install --quiet --disable-pip-version-check -r tests/suites/requirements.txt </dev/null
 fi
 
 exec cargo test --locked --no-fail-fast "$@" </dev/null

@@ -6,13 +6,17 @@
 mod access_log;
 mod asked;
 mod client;
+#[cfg(test)]
+mod contract_tests;
 mod failure;
+mod fate;
 mod forward;
 mod headers;
 mod http1;
 mod http2;
 mod lazy;
 mod metrics;
+mod pace;
 mod page;
 mod raw;
 mod tunnel;
@@ -26,6 +30,7 @@ use arc_swap::{ArcSwap, Cache};
 
 pub use access_log::{AccessLog, AccessSink};
 pub use client::{Client, Entrance, Tls};
+pub(crate) use fate::folded;
 pub use metrics::ProxyMetrics;
 pub use raw::RawRoute;
 
@@ -44,6 +49,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// How large things may be.
     pub limits: Limits,
+    /// Fields that only trusted peers may send, besides those that are known; folded.
+    pub untrusted: Vec<String>,
     /// Which requests are logged.
     pub access: config::AccessLog,
     /// The port that clients reach HTTPS on, for redirects; none where no listener speaks it.
