@@ -287,7 +287,10 @@ where
             seen = Some(now);
             let client_is_awaited = !now.1 && exchange.is_outbox_empty();
             if client_is_awaited {
-                deadline.set(pace.wait(exchange.progress));
+                let Some(left) = pace.wait(exchange.progress) else {
+                    return Poll::Ready(Err(Failure::slow_request()));
+                };
+                deadline.set(left);
             } else {
                 pace.pause(exchange.progress);
                 deadline.set(if now.1 { settings.timeouts.first_byte } else { settings.timeouts.request_body });

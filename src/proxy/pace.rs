@@ -13,6 +13,7 @@ pub(super) struct Pace {
     /// Bytes a second; none: any byte fills the account.
     rate: Option<u64>,
     left: Duration,
+    spent: bool,
     waiting_since: Option<Instant>,
     moved: u64,
 }
@@ -20,13 +21,15 @@ pub(super) struct Pace {
 impl Pace {
     /// With a pause of at most `most`, and `rate` bytes a second on average, 0 for any.
     pub(super) fn new(most: Duration, rate: u64) -> Self {
-        Self { most, rate: (rate > 0).then_some(rate), left: most, waiting_since: None, moved: 0 }
+        Self { most, rate: (rate > 0).then_some(rate), left: most, spent: false, waiting_since: None, moved: 0 }
     }
 
-    /// The client is waited for, and has moved so many bytes in all; how long it may still take.
-    pub(super) fn wait(&mut self, moved: u64) -> Duration {
+    /// The client is waited for, and has moved so many bytes in all; how long it may still take, none once it has run
+    /// out: a byte that comes too late buys nothing.
+    pub(super) fn wait(&mut self, moved: u64) -> Option<Duration> {
         let now = Instant::now();
         if let Some(since) = self.waiting_since.replace(now) {
+            self.spent |= now - since >= self.left;
             self.left = self.left.saturating_sub(now - since);
         }
         let more = moved.saturating_sub(self.moved);
@@ -39,7 +42,7 @@ impl Pace {
                 self.left.saturating_add(earned).min(self.most)
             }
         };
-        self.left
+        (!self.spent).then_some(self.left)
     }
 
     /// It is not the client that is waited for.
@@ -61,14 +64,21 @@ mod tests {
     async fn who_drips_runs_out_and_who_pauses_does_not() {
         let mut pace = Pace::new(30 * SECOND, 100);
         let mut seconds = 0;
-        while pace.wait(seconds) > Duration::ZERO && seconds < 100 {
+        while pace.wait(seconds).is_some() && seconds < 100 {
             tokio::time::advance(SECOND).await;
             seconds += 1;
         }
-        assert_eq!(seconds, 31, "a byte a second, and a hundred are asked for");
+        assert!((30..=31).contains(&seconds), "a byte a second, and a hundred are asked for: {seconds}");
+        let mut pace = Pace::new(30 * SECOND, 100);
+        let mut bytes = 0;
+        while pace.wait(bytes).is_some() && bytes < 10_000 {
+            tokio::time::advance(SECOND / 20).await;
+            bytes += 1;
+        }
+        assert!(bytes < 1000, "nor do bytes that come often enough to move a deadline: {bytes}");
         let mut pace = Pace::new(30 * SECOND, 100);
         for n in 0..10 {
-            assert!(pace.wait(n * 3000) > Duration::ZERO, "3,000 bytes every 29 s are enough");
+            assert!(pace.wait(n * 3000).is_some(), "3,000 bytes every 29 s are enough");
             tokio::time::advance(29 * SECOND).await;
         }
     }
@@ -77,13 +87,13 @@ mod tests {
     async fn waiting_for_the_app_is_free() {
         let mut pace = Pace::new(30 * SECOND, 100);
         for _ in 0..10 {
-            assert_eq!(pace.wait(0), 30 * SECOND);
+            assert_eq!(pace.wait(0), Some(30 * SECOND));
             pace.pause(0);
             tokio::time::advance(29 * SECOND).await;
         }
         let mut any = Pace::new(30 * SECOND, 0);
         for n in 0..10 {
-            assert_eq!(any.wait(n), 30 * SECOND, "any byte will do");
+            assert_eq!(any.wait(n), Some(30 * SECOND), "any byte will do");
             tokio::time::advance(SECOND).await;
         }
     }

@@ -58,7 +58,8 @@ pub(super) async fn relay<IO: Transport>(
         if seen != Some(now) {
             seen = Some(now);
             if client_is_slow {
-                deadline.set(pace.wait(outlet.progress));
+                let Some(left) = pace.wait(outlet.progress) else { return Poll::Ready(Err(RelayError::ClientStalled)) };
+                deadline.set(left);
             } else {
                 pace.pause(outlet.progress);
                 deadline.set(timeouts.idle);

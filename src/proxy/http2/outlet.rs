@@ -65,7 +65,10 @@ pub(super) async fn relay(
                 pace.pause(outlet.progress);
                 deadline.set(timeouts.idle);
             } else {
-                deadline.set(pace.wait(outlet.progress));
+                let Some(left) = pace.wait(outlet.progress) else {
+                    return Poll::Ready(Err(End::Broken("the client takes too little".to_owned())));
+                };
+                deadline.set(left);
             }
         }
         if deadline.poll_passed(cx).is_ready() {
