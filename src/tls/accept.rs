@@ -4,10 +4,10 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::StartHandshake;
 
 use super::challenge;
 use super::hello::{self, Hello, HelloError};
@@ -36,8 +36,12 @@ pub const OUTCOMES: [&str; 13] = [
     "tls_error",
 ];
 
+static IDS: AtomicU64 = AtomicU64::new(0);
+
 /// One listener's handshakes. Shared by all workers as an `Arc`.
 pub struct Acceptor {
+    /// Its own, in this process.
+    id: u64,
     base: ServerConfig,
     tickets: Bound,
     default: Option<CertificateId>,
@@ -125,7 +129,8 @@ impl Acceptor {
     ) -> Result<Self, rustls::Error> {
         let bound = || tickets.bound_to(options, default_certificate.as_ref());
         let base = server_config::base(options, Arc::new(bound()))?;
-        Ok(Self { base, tickets: bound(), default: default_certificate, table, on_demand, challenges: None })
+        let id = IDS.fetch_add(1, Ordering::Relaxed);
+        Ok(Self { id, base, tickets: bound(), default: default_certificate, table, on_demand, challenges: None })
     }
 
     /// As this one, but with CAs' questions (RFC 8737) answered from `challenges`.
@@ -187,13 +192,15 @@ impl Acceptor {
                 return Err(AcceptError::UnknownName(name));
             }
         };
-        let mut config = server_config::with_certificate(&self.base, Arc::clone(&certificate));
-        if hello.sni.is_none() {
+        let config = if hello.sni.is_some() {
+            server_config::shared(self.id, &self.base, &certificate)
+        } else {
+            let mut config = server_config::with_certificate(&self.base, Arc::clone(&certificate));
             config.ticketer = Arc::new(self.tickets.and_address(local.ip()));
-        }
-        let Hello { sni, accepted, .. } = hello;
-        let handshake = StartHandshake::from_parts(accepted, io).into_stream(Arc::new(config));
-        let stream = handshake.await.map_err(failure)?;
+            Arc::new(config)
+        };
+        let Hello { sni, bytes, .. } = hello;
+        let stream = Stream::handshake(io, config, bytes).await.map_err(failure)?;
         let info = TlsInfo::new(&stream, sni, certificate);
         Ok(Accepted { stream, info })
     }
@@ -274,7 +281,7 @@ impl<IO> AcceptError<IO> {
 
 impl TlsInfo {
     fn new<IO>(stream: &Stream<IO>, sni: Option<Hostname>, certificate: Arc<Certificate>) -> Self {
-        let (_, session) = stream.get_ref();
+        let session = stream.state();
         Self {
             sni,
             alpn: if session.alpn_protocol() == Some(server_config::H2) { Alpn::Http2 } else { Alpn::Http1 },

@@ -30,7 +30,7 @@ pub(super) const NO_APPLICATION_PROTOCOL: u8 = 120;
 /// The alert `unrecognized_name` (RFC 6066 §3).
 pub(super) const UNRECOGNIZED_NAME: u8 = 112;
 
-/// A ClientHello, and all that is needed to go on with the handshake or to hand the connection on.
+/// What a ClientHello says, and its bytes, to go on with the handshake or to hand the connection on.
 pub struct Hello {
     /// The name that the client asks for, canonical; none where it sent none, or an address (RFC 6066 §3
     /// forbids that; it is taken as none).
@@ -41,7 +41,6 @@ pub struct Hello {
     pub schemes: Vec<SignatureScheme>,
     /// Every byte read from the client so far: what a passthrough backend has to get first.
     pub bytes: Vec<u8>,
-    pub(super) accepted: Accepted,
 }
 
 /// Why there is no [`Hello`].
@@ -84,7 +83,7 @@ impl Hello {
                 None => continue,
             }
             match feed(&mut acceptor, &bytes[fed..]) {
-                Ok(Some(accepted)) => return Self::new(io, accepted, bytes).await,
+                Ok(Some(accepted)) => return Self::new(io, &accepted, bytes).await,
                 Ok(None) => fed = bytes.len(),
                 Err((error, alert)) => {
                     send(io, alert).await;
@@ -94,7 +93,7 @@ impl Hello {
         }
     }
 
-    async fn new<IO: AsyncWrite + Unpin>(io: &mut IO, accepted: Accepted, bytes: Vec<u8>) -> Result<Self, HelloError> {
+    async fn new<IO: AsyncWrite + Unpin>(io: &mut IO, accepted: &Accepted, bytes: Vec<u8>) -> Result<Self, HelloError> {
         let hello = accepted.client_hello();
         let sni = match hello.server_name().map(Normalized::new).transpose() {
             Ok(name) => name.and_then(|name| Hostname::parse(name.as_str()).ok()),
@@ -105,7 +104,7 @@ impl Hello {
         };
         let alpn = hello.alpn().map(|all| all.map(<[u8]>::to_vec).collect()).unwrap_or_default();
         let schemes = schemes(&hello);
-        Ok(Self { sni, alpn, schemes, bytes, accepted })
+        Ok(Self { sni, alpn, schemes, bytes })
     }
 
     /// Whether `protocol` is all that the client offers in ALPN.

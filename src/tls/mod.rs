@@ -7,6 +7,7 @@ mod accept;
 mod challenge;
 mod hello;
 mod server_config;
+mod session;
 mod stream;
 #[cfg(test)]
 mod tests;

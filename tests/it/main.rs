@@ -15,6 +15,7 @@ mod drain;
 mod failures;
 mod framing;
 mod generate;
+mod handshakes;
 mod headers;
 mod health;
 mod limits;

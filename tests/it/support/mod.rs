@@ -11,6 +11,7 @@ mod nginx;
 mod origin;
 mod pebble;
 mod rawh2;
+mod said;
 mod tls;
 mod wire;
 
@@ -24,6 +25,7 @@ pub(crate) use nginx::Nginx;
 pub(crate) use origin::{Origin, cut, drain, nobody};
 pub(crate) use pebble::{Pebble, free};
 pub(crate) use rawh2::RawH2;
+pub(crate) use said::{json, ok, refused};
 pub(crate) use tls::{Tls, client_config, client_config_of, tcp};
 pub(crate) use wire::{Ended, Reply, read_reply};
 
