@@ -22,6 +22,7 @@ use crate::net::{Deadline, Inbox, Outbox};
 const PIECE: usize = 16 * 1024;
 
 /// Tells the client that the app agreed, then passes on whatever is said.
+#[expect(clippy::too_many_arguments, reason = "one caller, which has just found all of them out")]
 pub(super) async fn tunnel(
     proxy: &Proxy,
     mut respond: SendResponse<Bytes>,
