@@ -18,6 +18,9 @@ nginx     nginx-light
 redis-server redis-server
 redis-cli redis-tools
 psql      postgresql-client
+testssl   testssl.sh
+slowhttptest slowhttptest
+hexdump   bsdextrautils
 "
 
 missing=()
@@ -60,6 +63,12 @@ fi
 if [ ! -x target/moto/bin/moto_server ]; then
     python3 -m venv target/moto
     target/moto/bin/pip install --quiet --disable-pip-version-check "moto[server]>=5.2,<6" </dev/null
+fi
+
+# The clients and scanners of tests/suites.
+if [ ! -x target/suites/bin/sslyze ]; then
+    python3 -m venv target/suites
+    target/suites/bin/pip install --quiet --disable-pip-version-check -r tests/suites/requirements.txt </dev/null
 fi
 
 # The benchmark's harness.

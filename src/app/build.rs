@@ -102,7 +102,7 @@ pub(super) fn start(config: Config, mut options: Options) -> Result<App, StartEr
         challenges,
         disabled: Arc::clone(options.table.disabled()),
         access,
-        permits: Permits::new(config.limits.connections, config.limits.handshakes),
+        permits: Permits::new(most_connections(&config), config.limits.handshakes),
         restarts,
     };
     let mut workers = Vec::new();
@@ -220,6 +220,21 @@ pub(super) fn open(workers: &[Worker], listener: &Arc<Listener>, sockets: Vec<Tc
     }
 }
 
+/// What the config allows, or what the open files limit leaves room for.
+fn most_connections(config: &Config) -> usize {
+    let configured = config.limits.connections;
+    let Some(descriptors) = net::descriptors::raise_limit() else { return configured };
+    let room = net::descriptors::connections_within(descriptors);
+    if room < configured {
+        tracing::info!(
+            connections = room,
+            descriptors,
+            "the open files limit has no room for [limits] connections; raise it (LimitNOFILE=, ulimit -n) or lower them"
+        );
+    }
+    room.min(configured)
+}
+
 /// What requests are served by.
 pub(super) fn settings(config: &Config, backends: &Registry, secure: Vec<SecureDoor>) -> Result<Settings, StartError> {
     // Also those that no route uses yet: what is wrong with them is said now.
@@ -229,6 +244,7 @@ pub(super) fn settings(config: &Config, backends: &Registry, secure: Vec<SecureD
         routes: Routes::new(&config.routes, &backends[..config.routes.len()])?,
         timeouts: config.timeouts.clone(),
         limits: config.limits.clone(),
+        untrusted: config.untrusted_headers.iter().map(|name| crate::proxy::folded(name)).collect(),
         access: config.log.access,
         secure,
     })

@@ -194,11 +194,11 @@ where
         !self.received && self.connection.as_ref().is_some_and(|connection| connection.reused)
     }
 
-    /// The body, to be sent again: only where the backend sent nothing, nothing of the body was taken, and asking
-    /// twice does what asking once does (RFC 9110 §9.2.2).
+    /// The body, to be sent again: only where the backend sent nothing, nothing of the body was taken, and the
+    /// request asks for nothing to change (RFC 9110 §9.2.1).
     #[must_use]
     pub fn into_unsent(self) -> Option<B> {
-        if !self.received && self.method.is_idempotent() { self.upload.into_untouched() } else { None }
+        if !self.received && self.method.is_safe() { self.upload.into_untouched() } else { None }
     }
 
     /// After 101: the connection, which speaks another protocol from here on.

@@ -104,6 +104,9 @@ fn read_main(reading: &Reading, source: &Rc<Source>, file: &Path) -> Option<Conf
     let mut trusted: Vec<IpNet> = Vec::new();
     root.set("workers", &mut config.workers, |item| item.integer(1..=1024));
     root.set("trusted_proxies", &mut trusted, listener::read_networks);
+    root.set("untrusted_headers", &mut config.untrusted_headers, |item| {
+        item.list("[\"X-Our-Client\"]", Item::field_name)
+    });
     let before = reading.fault_count();
     let mut listeners: Vec<_> =
         sections(&mut root, "listener").into_iter().filter_map(|section| listener::read(section, &trusted)).collect();

@@ -89,6 +89,9 @@ pub struct Config {
     pub resolvers: Vec<SocketAddr>,
     /// `[[route]]`, of the main file first, then of the includes by path.
     pub routes: Vec<Arc<Route>>,
+    /// `untrusted_headers`: names of fields that only trusted proxies may send, in lower case, besides those that
+    /// doorward knows.
+    pub untrusted_headers: Vec<String>,
     /// `[timeouts]`.
     pub timeouts: Timeouts,
     /// `[limits]`.
@@ -119,6 +122,7 @@ impl Default for Config {
             dns: Vec::new(),
             resolvers: Vec::new(),
             routes: Vec::new(),
+            untrusted_headers: Vec::new(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             admin: Admin::default(),

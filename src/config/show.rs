@@ -22,6 +22,9 @@ impl Config {
         if !self.resolvers.is_empty() {
             out.list("resolvers", &self.resolvers);
         }
+        if !self.untrusted_headers.is_empty() {
+            out.list("untrusted_headers", &self.untrusted_headers);
+        }
         for listener in &self.listeners {
             out.listener(listener);
         }
@@ -293,6 +296,8 @@ impl Toml {
             .value("header_count", limits.header_count)
             .text("response_header_bytes", size(limits.response_header_bytes))
             .text("request_body_bytes", limits.request_body_bytes.map_or_else(|| "unlimited".to_owned(), show_size))
+            .value("upload_rate", limits.upload_rate)
+            .value("download_rate", limits.download_rate)
             .value("connections", limits.connections)
             .value("handshakes", limits.handshakes)
             .value("h2_streams", limits.h2_streams)

@@ -174,24 +174,29 @@ async fn handshake(
     // On the heap: a handshake needs much for a short time, a connection little for a long one.
     let result = deadline
         .bound(Box::pin(async {
-            let _permit = context.shared.permits.handshakes.acquire().await;
-            secure(context, acceptor, settings, local, dialled.peer, stream).await
+            let place = context.handshakes.begin(&context.shared.permits.handshakes).await;
+            place.hold(secure(context, acceptor, settings, local, dialled.peer, stream)).await
         }))
         .await;
     context.metrics.handshake(match &result {
-        Some(Ok(Secured::Terminated(accepted, _))) => accepted.outcome(),
-        Some(Ok(Secured::Untouched(..))) => "passthrough",
-        Some(Err(error)) => error.outcome(),
+        Some(Some(Ok(Secured::Terminated(accepted, _)))) => accepted.outcome(),
+        Some(Some(Ok(Secured::Untouched(..)))) => "passthrough",
+        Some(Some(Err(error))) => error.outcome(),
+        Some(None) => "crowded_out",
         None => "timeout",
     });
     let peer = dialled.peer;
     match result {
-        Some(Ok(secured)) => return Some(secured),
-        Some(Err(AcceptError::PlainHttp(stream))) => {
+        Some(Some(Ok(secured))) => return Some(secured),
+        Some(Some(Err(AcceptError::PlainHttp(stream)))) => {
             let client = dialled.client(settings, None);
             Box::pin(context.proxy.refuse_plain(&client, stream)).await;
         }
-        Some(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
+        Some(Some(Err(error))) => tracing::debug!(%peer, %error, "TLS handshake failed"),
+        Some(None) if context.may_complain() => {
+            tracing::warn!(%peer, "more TLS handshakes at once than [limits] handshakes allows: the oldest give way to new ones");
+        }
+        Some(None) => {}
         None => tracing::debug!(%peer, "TLS handshake took too long"),
     }
     None

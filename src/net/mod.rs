@@ -1,6 +1,7 @@
 //! Sockets and what travels over them. Floor 2.
 
 mod deadline;
+pub mod descriptors;
 mod form;
 mod https_client;
 mod inbox;

@@ -59,6 +59,10 @@ impl Failure {
         Self::new(405, "method_not_allowed", "this method is not forwarded")
     }
 
+    pub(super) fn unknown_method() -> Self {
+        Self::new(501, "unknown_method", "this is no method that HTTP knows").closing()
+    }
+
     pub(super) fn slow_request() -> Self {
         Self::new(408, "request_timeout", "the request took too long to arrive").closing()
     }

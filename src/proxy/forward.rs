@@ -15,6 +15,7 @@ pub(super) use super::attempts::connect;
 use super::client::Client;
 use super::failure::Failure;
 use super::headers;
+use super::pace::Pace;
 use super::page::Page;
 use super::{Proxy, Settings, Snapshot, redirect};
 use crate::backend::{self, Connection, Exchange, RequestBodyError};
@@ -39,6 +40,9 @@ pub(super) struct Request<'a, B> {
 
 /// Interim answers (1xx) to one request; more are no news but a flood, and all have to be kept for the client.
 const INTERIM: usize = 100;
+
+/// The longest method; the longest that is registered has 17 letters.
+const LONGEST_METHOD: usize = 32;
 
 /// What the client gets.
 pub(super) enum Answer<B> {
@@ -68,6 +72,9 @@ where
     if let Some(page) = challenge(proxy, head, client) {
         return Ok(Answer::Page(page));
     }
+    if !is_method(head.method.as_str()) {
+        return Err(Failure::unknown_method());
+    }
     let asked = Asked::new(head, if client.tls.is_some() { 443 } else { 80 })?;
     record.asked(&asked);
     if head.method == Method::CONNECT || head.method == Method::TRACE {
@@ -93,6 +100,14 @@ where
         return Err(Failure::body_too_large());
     }
     send(proxy, settings, request, &asked, route, response, record, interim).await
+}
+
+/// Whether this is a method as all that are registered, or used by anybody who can be met: servers differ in what they
+/// make of others, such as `get` or `G|T`.
+fn is_method(name: &str) -> bool {
+    name.len() <= LONGEST_METHOD
+        && name.starts_with(|c: char| c.is_ascii_uppercase())
+        && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
 }
 
 /// The answer to HTTP-01, for any host and before anything else.
@@ -159,7 +174,8 @@ where
         };
         record.endpoint = Some(connection.address().clone());
         let verdict = connection.verdict();
-        headers::write_request(connection.outbox.text(), head, asked, client, route, framing, upgrade);
+        let shape = (framing, upgrade);
+        headers::write_request(connection.outbox.text(), head, asked, client, route, &settings.untrusted, shape);
         let mut exchange = Exchange::new(connection, Rc::clone(&proxy.pools), head.method.clone(), body, framing);
         match wait_for_head(&mut exchange, settings, deadline, response, &mut interim).await {
             Ok(()) => {
@@ -223,6 +239,7 @@ where
     B: Body<Data = Bytes, Error = RequestBodyError> + Unpin,
 {
     let mut seen = None;
+    let mut pace = Pace::new(settings.timeouts.request_body, settings.limits.upload_rate);
     let mut interims = 0;
     poll_fn(|cx: &mut Context<'_>| {
         loop {
@@ -238,10 +255,19 @@ where
                 Poll::Pending => break,
             }
         }
-        let now = (exchange.progress, exchange.is_upload_over());
+        let now = (exchange.progress, exchange.is_upload_over(), exchange.is_outbox_empty());
         if seen != Some(now) {
             seen = Some(now);
-            deadline.set(if now.1 { settings.timeouts.first_byte } else { settings.timeouts.request_body });
+            let client_is_awaited = !now.1 && exchange.is_outbox_empty();
+            if client_is_awaited {
+                let Some(left) = pace.wait(exchange.progress) else {
+                    return Poll::Ready(Err(Failure::slow_request()));
+                };
+                deadline.set(left);
+            } else {
+                pace.pause(exchange.progress);
+                deadline.set(if now.1 { settings.timeouts.first_byte } else { settings.timeouts.request_body });
+            }
         }
         deadline.poll_passed(cx).map(|()| {
             let slow_client = !exchange.is_upload_over() && exchange.is_outbox_empty();

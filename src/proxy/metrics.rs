@@ -25,6 +25,8 @@ pub struct ProxyMetrics {
     retries: IntCounterVec,
     /// Requests under way.
     pub under_way: IntGauge,
+    /// Clients of HTTP/2 that broke its rules or asked for too much, and were sent away.
+    pub sent_away: IntCounter,
     /// WebSockets and other upgraded connections that are open.
     pub tunnels: IntGauge,
     /// Handles by route index, so that counting a request looks nothing up; the last is for no route.
@@ -77,12 +79,17 @@ impl ProxyMetrics {
         registry.register(Box::new(retries.clone()))?;
         let under_way = IntGauge::new("doorward_requests_under_way", "Requests that have no complete answer yet.")?;
         let tunnels = IntGauge::new("doorward_tunnels_open", "WebSockets and other upgraded connections open.")?;
+        let sent_away = IntCounter::new(
+            "doorward_http2_sent_away_total",
+            "HTTP/2 connections ended for broken rules, slow heads or floods.",
+        )?;
+        registry.register(Box::new(sent_away.clone()))?;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(durations.clone()))?;
         registry.register(Box::new(under_way.clone()))?;
         registry.register(Box::new(tunnels.clone()))?;
         let routes = RefCell::default();
-        Ok(Self { requests, durations, raw, raw_bytes, raw_open, retries, under_way, tunnels, routes })
+        Ok(Self { requests, durations, raw, raw_bytes, raw_open, retries, under_way, sent_away, tunnels, routes })
     }
 
     /// Counts a request that ended.

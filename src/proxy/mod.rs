@@ -7,7 +7,10 @@ mod access_log;
 mod asked;
 mod attempts;
 mod client;
+#[cfg(test)]
+mod contract_tests;
 mod failure;
+mod fate;
 mod forward;
 mod headers;
 mod http1;
@@ -16,6 +19,7 @@ mod lazy;
 #[doc(hidden)]
 pub mod measured;
 mod metrics;
+mod pace;
 mod page;
 mod raw;
 mod redirect;
@@ -31,6 +35,7 @@ use arc_swap::{ArcSwap, Cache};
 
 pub use access_log::{AccessLog, AccessSink};
 pub use client::{Client, Entrance, Tls};
+pub(crate) use fate::folded;
 pub use metrics::ProxyMetrics;
 pub use raw::RawRoute;
 
@@ -49,6 +54,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// How large things may be.
     pub limits: Limits,
+    /// Fields that only trusted peers may send, besides those that are known; folded.
+    pub untrusted: Vec<String>,
     /// Which requests are logged.
     pub access: config::AccessLog,
     /// The listeners that end or pass on TLS, in the order of the config: where redirects can lead to.

@@ -18,9 +18,9 @@ use crate::certs::{Ask, Certificate, Challenges, Choice, OnDemand, OnDemandError
 use crate::config::{CertificateId, TlsOptions};
 use crate::names::Hostname;
 
-/// Every label that a handshake's outcome can have in the metrics; `timeout` and `passthrough` are for the
-/// caller, who keeps the time and decides whose TLS ends here.
-pub const OUTCOMES: [&str; 12] = [
+/// Every label that a handshake's outcome can have in the metrics; `timeout`, `crowded_out` and `passthrough` are
+/// for the caller, who keeps the time and decides whose TLS ends here.
+pub const OUTCOMES: [&str; 13] = [
     "ok",
     "resumed",
     "passthrough",
@@ -32,6 +32,7 @@ pub const OUTCOMES: [&str; 12] = [
     "plain_http",
     "closed",
     "timeout",
+    "crowded_out",
     "tls_error",
 ];
 

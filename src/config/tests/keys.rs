@@ -197,5 +197,5 @@ fn the_reference_has_the_defaults_that_hold() {
             compared += 1;
         }
     }
-    assert_eq!(compared, 29);
+    assert_eq!(compared, 31);
 }

@@ -15,6 +15,7 @@ workers = 3
 trusted_proxies = ["10.1.2.3/8", "192.0.2.7"]
 include = []
 resolvers = ["192.0.2.53", "[2001:db8::53]:5353"]
+untrusted_headers = ["x-our-client"]
 
 [[listener]]
 address = "192.0.2.1:8443"
@@ -189,6 +190,8 @@ header_bytes = "16KiB"
 header_count = 50
 response_header_bytes = 0x4001
 request_body_bytes = "10 MB"
+upload_rate = 100
+download_rate = "1KiB"
 connections = 1_000
 handshakes = 10
 h2_streams = 11

@@ -105,7 +105,7 @@ async fn one<IO: Transport>(
     wire.borrow_mut().begin(framing, settings.limits.request_body_bytes);
     let mut record = Record::begin(proxy);
     let mut response = ResponseHead::default();
-    let body = RequestBody { wire: Rc::clone(wire) };
+    let body = RequestBody { wire: Rc::clone(wire), settings: Rc::clone(&settings) };
     let request = Request { head, body, framing, client, deadline, extended: None };
     let interim = |interim: &ResponseHead| {
         if !head.http10 {
