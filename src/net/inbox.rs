@@ -30,6 +30,14 @@ impl Inbox {
         Self { buffer: BytesMut::new(), step: FIRST }
     }
 
+    /// With what was read already, which it takes as it is.
+    #[must_use]
+    pub fn with(read: Vec<u8>) -> Self {
+        // A vector that nobody else holds becomes the buffer without a copy.
+        let buffer = BytesMut::from(bytes::Bytes::from(read));
+        Self { buffer, step: FIRST }
+    }
+
     /// Reads once. `Ready(Ok(0))` is the end of what the peer sends.
     ///
     /// # Errors
@@ -44,12 +52,20 @@ impl Inbox {
         let room = self.buffer.capacity() - self.buffer.len();
         // The future holds nothing but the two borrows: dropping it when pending loses nothing.
         let poll = std::pin::pin!(reader.read_buf(&mut self.buffer)).poll(cx);
-        if let Poll::Ready(Ok(n)) = poll
-            && n == room
-        {
-            self.step = (self.step * 4).min(MOST);
+        match poll {
+            Poll::Ready(Ok(n)) if n == room => self.step = (self.step * 4).min(MOST),
+            Poll::Ready(Ok(n)) if n < self.step / 8 => self.step = (self.step / 4).max(FIRST),
+            _ => {}
         }
         poll
+    }
+
+    /// Gives memory back, where nothing waits to be used, and remembers how much came at once: for connections that
+    /// go idle between pieces of much.
+    pub fn rest(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
     }
 
     /// Gives memory back, where nothing waits to be used; for connections that go idle.

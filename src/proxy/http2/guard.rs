@@ -311,6 +311,10 @@ impl<IO: Transport> Transport for Watched<IO> {
     fn reset_on_drop(&mut self) {
         self.io.reset_on_drop();
     }
+
+    fn end_untold(&mut self) {
+        self.io.end_untold();
+    }
 }
 
 impl<IO: Transport> AsyncRead for Watched<IO> {

@@ -10,8 +10,10 @@ mod h2client;
 mod nginx;
 mod origin;
 mod pebble;
+mod program;
 mod rawh2;
 mod said;
+mod secure;
 mod tls;
 mod wire;
 
@@ -24,6 +26,7 @@ pub(crate) use h2client::H2;
 pub(crate) use nginx::Nginx;
 pub(crate) use origin::{Origin, cut, drain, nobody};
 pub(crate) use pebble::{Pebble, free};
+pub(crate) use program::Program;
 pub(crate) use rawh2::RawH2;
 pub(crate) use said::{json, ok, refused};
 pub(crate) use tls::{Tls, client_config, client_config_of, tcp};
