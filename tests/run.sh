@@ -15,6 +15,9 @@ caddy     caddy
 lego      lego
 h2load    nghttp2-client
 nginx     nginx-light
+redis-server redis-server
+redis-cli redis-tools
+psql      postgresql-client
 "
 
 missing=()
@@ -23,6 +26,8 @@ while read -r program package; do
 done <<<"$needs"
 # Debian keeps it where users do not look.
 command -v named >/dev/null || [ -x /usr/sbin/named ] || missing+=(bind9)
+command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] || missing+=(haproxy)
+compgen -G "/usr/lib/postgresql/*/bin/postgres" >/dev/null || missing+=(postgresql)
 python3 -c "import ensurepip, venv" 2>/dev/null || missing+=(python3 python3-venv)
 [ -e /usr/include/stdio.h ] || missing+=(libc6-dev)
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)

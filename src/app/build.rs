@@ -21,7 +21,7 @@ use crate::drain;
 use crate::listen::{Door, Listener, ListenerSettings, Permits, Shared, Worker};
 use crate::metrics::Metrics;
 use crate::net;
-use crate::proxy::{AccessLog, Entrance, Settings};
+use crate::proxy::{AccessLog, Entrance, SecureDoor, Settings};
 use crate::route::Table as Routes;
 use crate::tls::{Acceptor, Tickets};
 
@@ -36,8 +36,9 @@ pub(super) fn start(config: Config, mut options: Options) -> Result<App, StartEr
         .build()?;
     // What can fail for reasons outside comes first: nothing is served half.
     let mut sockets = Vec::new();
-    for listener in &config.listeners {
-        sockets.push(net::bind_tcp(listener.address, config.workers)?);
+    for (index, listener) in config.listeners.iter().enumerate() {
+        let own: Vec<SocketAddr> = config.listeners[..index].iter().map(|before| before.address).collect();
+        sockets.push(net::bind_tcp(listener.address, config.workers, &own)?);
     }
     let metrics_socket = match &config.metrics {
         Some(MetricsListener { address }) => Some((*address, observe::bind(*address).map_err(StartError::Metrics)?)),
@@ -73,8 +74,8 @@ pub(super) fn start(config: Config, mut options: Options) -> Result<App, StartEr
         listeners.push(Arc::new(listener(config, &sockets[0], &options, &tickets, &challenges)?));
     }
     let backends = Arc::new(Registry::new(runtime.block_on(sticky::key(&**certificates.vault().storage()))));
-    let https_port = https_port(&listeners);
-    let mut settings = settings(&config, &backends, https_port)?;
+    let doors = secure_doors(&config, &listeners);
+    let mut settings = settings(&config, &backends, doors.clone())?;
     registry.register(Box::new(insecure.clone()))?;
     warn_of_insecure(&config, &insecure);
     runtime.spawn({
@@ -93,7 +94,7 @@ pub(super) fn start(config: Config, mut options: Options) -> Result<App, StartEr
     });
     if !backends.knows_services() {
         runtime.block_on(names::settle(&backends));
-        settings = self::settings(&config, &backends, https_port)?;
+        settings = self::settings(&config, &backends, doors)?;
     }
     let settings = Arc::new(ArcSwap::from_pointee(settings));
     registry.register(Box::new(endpoints::Endpoints::new(Arc::clone(&settings))?))?;
@@ -194,7 +195,8 @@ pub(super) fn listener_settings(
             let (default, table) = (config.default_certificate.clone(), Arc::clone(&options.table));
             let acceptor = Acceptor::new(&config.tls, default, table, options.on_demand.clone(), tickets);
             let acceptor = acceptor.map_err(|error| StartError::Tls(error.to_string()))?;
-            let acceptor = Arc::new(acceptor.answering(Arc::clone(challenges)));
+            let acceptor = acceptor.answering(Arc::clone(challenges)).with_default_host(config.default_host.clone());
+            let acceptor = Arc::new(acceptor);
             if config.protocol == ListenerProtocol::Tls { Door::Tls(acceptor) } else { Door::Https(acceptor) }
         }
     };
@@ -220,7 +222,7 @@ pub(super) fn open(workers: &[Worker], listener: &Arc<Listener>, sockets: Vec<Tc
 }
 
 /// What requests are served by.
-pub(super) fn settings(config: &Config, backends: &Registry, https_port: Option<u16>) -> Result<Settings, StartError> {
+pub(super) fn settings(config: &Config, backends: &Registry, secure: Vec<SecureDoor>) -> Result<Settings, StartError> {
     // Also those that no route uses yet: what is wrong with them is said now.
     let all = config.routes.iter().map(|route| &route.backend).chain(&config.backends);
     let backends = backends.backends(all)?;
@@ -229,14 +231,19 @@ pub(super) fn settings(config: &Config, backends: &Registry, https_port: Option<
         timeouts: config.timeouts.clone(),
         limits: config.limits.clone(),
         access: config.log.access,
-        https_port,
+        secure,
     })
 }
 
-/// The port that redirects lead to: 443 where a listener has it, else that of the first one that speaks HTTPS.
-pub(super) fn https_port(listeners: &[Arc<Listener>]) -> Option<u16> {
-    let ports = || listeners.iter().filter(|l| l.protocol() == ListenerProtocol::Https).map(|l| l.port());
-    ports().find(|port| *port == 443).or_else(|| ports().next())
+/// Where redirects can lead to, by what the config says the listeners are to speak.
+pub(super) fn secure_doors(config: &Config, listeners: &[Arc<Listener>]) -> Vec<SecureDoor> {
+    let both = config.listeners.iter().zip(listeners).filter(|(config, _)| config.protocol.has_tls());
+    both.map(|(config, listener)| SecureDoor {
+        listener: config.address,
+        port: config.forwarded_port(listener.bound.port()),
+        https: config.protocol == ListenerProtocol::Https,
+    })
+    .collect()
 }
 
 /// Says which backends anybody could stand in for.

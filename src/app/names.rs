@@ -83,7 +83,7 @@ pub(super) async fn settle(backends: &Registry) {
 impl State {
     /// Has the workers use the endpoints that services have now.
     pub(super) fn take_up_services(&self) {
-        match build::settings(&self.config, &self.backends, self.shared.settings.load().https_port) {
+        match build::settings(&self.config, &self.backends, self.shared.settings.load().secure.clone()) {
             Ok(settings) => self.shared.settings.store(Arc::new(settings)),
             Err(error) => tracing::error!(%error, "the endpoints of services cannot be taken up"),
         }

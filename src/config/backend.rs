@@ -180,6 +180,8 @@ impl Endpoint {
 /// A backend, and where its endpoints and name are written.
 pub(super) struct Placed {
     pub(super) backend: Backend,
+    /// Whether its protocol is written, as a key or as a scheme.
+    pub(super) says_protocol: bool,
     pub(super) endpoints: Vec<Place>,
     pub(super) name: Place,
 }
@@ -213,8 +215,9 @@ pub(super) fn read(item: &Item<'_>) -> Option<Written> {
         _ => {
             let endpoints = read_endpoints(item)?;
             let mut backend = Backend::new([]);
-            backend.protocol = shared_protocol(item, &endpoints)?.unwrap_or_default();
-            Some(Written::Whole(Box::new(placed(backend, endpoints, item.place()))))
+            let protocol = shared_protocol(item, &endpoints)?;
+            backend.protocol = protocol.unwrap_or_default();
+            Some(Written::Whole(Box::new(placed(backend, protocol.is_some(), endpoints, item.place()))))
         }
     }
 }
@@ -258,7 +261,8 @@ fn read_section(mut section: Section<'_>) -> Option<Placed> {
             None => Some(protocol),
         }
     });
-    backend.protocol = protocol.or(of_scheme).unwrap_or_default();
+    let said = protocol.or(of_scheme);
+    backend.protocol = said.unwrap_or_default();
     section.set("tls", &mut backend.tls, |item| item.section().and_then(backend_tls::read));
     let http = backend.protocol.is_http();
     backend.check =
@@ -286,13 +290,13 @@ fn read_section(mut section: Section<'_>) -> Option<Placed> {
     }
     backend_tls::warn(section.reading, &place, &backend);
     section.finish();
-    Some(placed(backend, endpoints?, place))
+    Some(placed(backend, said.is_some(), endpoints?, place))
 }
 
-fn placed(mut backend: Backend, endpoints: Vec<ReadEndpoint>, name: Place) -> Placed {
+fn placed(mut backend: Backend, says_protocol: bool, endpoints: Vec<ReadEndpoint>, name: Place) -> Placed {
     let (list, places) = endpoints.into_iter().map(|read| (read.endpoint, read.place)).unzip();
     backend.endpoints = list;
-    Placed { backend, endpoints: places, name }
+    Placed { backend, says_protocol, endpoints: places, name }
 }
 
 /// One address, or a list of them.

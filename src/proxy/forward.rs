@@ -16,7 +16,7 @@ use super::client::Client;
 use super::failure::Failure;
 use super::headers;
 use super::page::Page;
-use super::{Proxy, Settings, Snapshot};
+use super::{Proxy, Settings, Snapshot, redirect};
 use crate::backend::{self, Connection, Exchange, RequestBodyError};
 use crate::config::Balance;
 use crate::http1::{Framing, RequestHead, ResponseHead};
@@ -78,7 +78,9 @@ where
     let disabled = proxy.known.disabled.contains(asked.host.as_str());
     let https = if disabled { HttpsPolicy::Off } else { route.https };
     match (https, headers::is_secure(head, client)) {
-        (HttpsPolicy::Redirect, false) => return redirect(settings, &asked).map(Answer::Page),
+        (HttpsPolicy::Redirect, false) => {
+            return redirect::to_https(settings, route, &asked, client).map(Answer::Page);
+        }
         // Its connections pass by whole, and this one is none of them.
         _ if route.mode != RouteMode::Http => return Err(Failure::misdirected()),
         (HttpsPolicy::Off, true) => return Err(Failure::https_off()),
@@ -117,21 +119,6 @@ fn route<'a>(settings: &'a Settings, asked: &Asked<'_>, client: &Client) -> Resu
         }
     }
     route.map(|route| &**route).ok_or_else(Failure::unknown_host)
-}
-
-fn redirect(settings: &Settings, asked: &Asked<'_>) -> Result<Page, Failure> {
-    let port = settings.https_port.ok_or_else(Failure::unknown_host)?;
-    let host = asked.host.as_str();
-    let mut location = b"https://".to_vec();
-    let bracketed = host.contains(':');
-    location.extend_from_slice(if bracketed { b"[" } else { b"" });
-    location.extend_from_slice(host.as_bytes());
-    location.extend_from_slice(if bracketed { b"]" } else { b"" });
-    if port != 443 {
-        location.extend_from_slice(format!(":{port}").as_bytes());
-    }
-    location.extend_from_slice(if *asked.target == *b"*" { b"/" } else { &asked.target });
-    Ok(Page::redirect(&location))
 }
 
 fn check_expectation(head: &RequestHead) -> Result<(), Failure> {

@@ -185,7 +185,9 @@ fn write_trusted_origin(out: &mut Vec<u8>, head: &RequestHead, asked: &Asked<'_>
 fn write_tls(out: &mut Vec<u8>, tls: &Tls) {
     field(out, b"X-Tls-Version", tls.version.as_bytes());
     field(out, b"X-Tls-Cipher", tls.cipher.as_bytes());
-    field(out, b"X-Tls-Alpn", tls.alpn.as_bytes());
+    if let Some(alpn) = &tls.alpn {
+        field(out, b"X-Tls-Alpn", alpn.as_bytes());
+    }
     if let Some(sni) = &tls.sni {
         field(out, b"X-Tls-Sni", sni.as_str().as_bytes());
     }

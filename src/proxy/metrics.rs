@@ -3,7 +3,9 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
 use crate::route::Route;
 
@@ -19,6 +21,8 @@ pub struct ProxyMetrics {
     durations: HistogramVec,
     raw: IntCounterVec,
     retries: IntCounterVec,
+    raw_bytes: IntCounterVec,
+    raw_open: IntGaugeVec,
     /// Requests under way.
     pub under_way: IntGauge,
     /// WebSockets and other upgraded connections that are open.
@@ -52,6 +56,14 @@ impl ProxyMetrics {
             Opts::new("doorward_raw_connections_total", "Connections passed on as bytes, by route and outcome."),
             &["route", "outcome"],
         )?;
+        let raw_bytes = IntCounterVec::new(
+            Opts::new("doorward_raw_bytes_total", "Bytes passed on as they are, in from clients and out to them."),
+            &["route", "direction"],
+        )?;
+        let raw_open = IntGaugeVec::new(
+            Opts::new("doorward_raw_connections_open", "Connections open that are passed on as bytes, by route."),
+            &["route"],
+        )?;
         registry.register(Box::new(raw.clone()))?;
         let retries = IntCounterVec::new(
             Opts::new(
@@ -61,13 +73,25 @@ impl ProxyMetrics {
             &["backend", "outcome"],
         )?;
         registry.register(Box::new(retries.clone()))?;
+        registry.register(Box::new(raw_bytes.clone()))?;
+        registry.register(Box::new(raw_open.clone()))?;
         let under_way = IntGauge::new("doorward_requests_under_way", "Requests that have no complete answer yet.")?;
         let tunnels = IntGauge::new("doorward_tunnels_open", "WebSockets and other upgraded connections open.")?;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(durations.clone()))?;
         registry.register(Box::new(under_way.clone()))?;
         registry.register(Box::new(tunnels.clone()))?;
-        Ok(Self { requests, durations, raw, retries, under_way, tunnels, routes: RefCell::default() })
+        Ok(Self {
+            requests,
+            durations,
+            raw,
+            retries,
+            raw_bytes,
+            raw_open,
+            under_way,
+            tunnels,
+            routes: RefCell::default(),
+        })
     }
 
     /// Counts a request that ended.
@@ -91,6 +115,16 @@ impl ProxyMetrics {
             }
         }
         metrics.duration.observe(took.as_secs_f64());
+    }
+
+    /// The gauge of a route's connections that are passed on as bytes.
+    pub(super) fn raw_open(&self, route: &Route) -> IntGauge {
+        self.raw_open.with_label_values(&[&*route.name])
+    }
+
+    /// The counters of what such connections carry, in and out.
+    pub(super) fn raw_bytes(&self, route: &Route) -> [IntCounter; 2] {
+        ["in", "out"].map(|direction| self.raw_bytes.with_label_values(&[&*route.name, direction]))
     }
 
     /// Counts a connection that was passed on whole, at its end.

@@ -16,9 +16,11 @@ mod lazy;
 mod metrics;
 mod page;
 mod raw;
+mod redirect;
 mod tunnel;
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -47,8 +49,19 @@ pub struct Settings {
     pub limits: Limits,
     /// Which requests are logged.
     pub access: config::AccessLog,
-    /// The port that clients reach HTTPS on, for redirects; none where no listener speaks it.
-    pub https_port: Option<u16>,
+    /// The listeners that end or pass on TLS, in the order of the config: where redirects can lead to.
+    pub secure: Vec<SecureDoor>,
+}
+
+/// A listener that a redirect can lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SecureDoor {
+    /// Its address as configured: what routes know it by.
+    pub listener: SocketAddr,
+    /// The port that clients dial.
+    pub port: u16,
+    /// Whether it speaks HTTPS; if not, it has TLS and routes that pass it on.
+    pub https: bool,
 }
 
 /// A worker's hold on settings: requests share it by a count of the worker's own, which no other core writes to.

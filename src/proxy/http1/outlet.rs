@@ -207,6 +207,7 @@ mod tests {
 
     impl Transport for Keeping {
         fn reset_on_drop(&mut self) {}
+        fn end_untold(&mut self) {}
     }
 
     async fn an_answer_is_sent_once_it_is_flushed() -> io::Result<()> {

@@ -14,7 +14,7 @@ use super::super::{Proxy, tunnel as relay};
 use super::head::http_head;
 use crate::backend::Connection;
 use crate::http1::{Framing, ResponseHead};
-use crate::net::{Deadline, Inbox, Outbox};
+use crate::net::{Deadline, Inbox, Outbox, Transport};
 
 /// What is queued for the client at once; more waits for its window.
 const PIECE: usize = 16 * 1024;
@@ -43,7 +43,9 @@ pub(super) async fn tunnel(
     let mut backend = relay::End { io: connection.io, inbox: connection.inbox, outbox: connection.outbox };
     let patience = relay::Patience::from(&proxy.settings().timeouts);
     proxy.metrics.tunnels.inc();
-    (record.bytes_in, record.bytes_out) = relay::relay(&mut client, &mut backend, deadline, patience).await;
+    let moved = |moved: relay::Moved| (record.bytes_in, record.bytes_out) = (moved.up, moved.down);
+    let ended = relay::relay(&mut client, &mut backend, deadline, patience, moved).await;
+    record.error = ended.failure();
     proxy.metrics.tunnels.dec();
 }
 
@@ -100,6 +102,16 @@ impl AsyncWrite for Stream {
             self.send.send_data(Bytes::new(), true).map_err(io::Error::other)?;
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl Transport for Stream {
+    /// A stream that is dropped unfinished is reset as it is.
+    fn reset_on_drop(&mut self) {}
+
+    fn end_untold(&mut self) {
+        self.ended = true;
+        self.send.send_reset(Reason::CANCEL);
     }
 }
 

@@ -25,6 +25,7 @@ pub(crate) struct Setup {
     head: String,
     https: String,
     http: String,
+    https_at: String,
     http_at: String,
     sections: String,
     routes: String,
@@ -38,6 +39,7 @@ pub(crate) struct Doorward {
     pub(crate) https: SocketAddr,
     /// Where `http` listens.
     pub(crate) http: SocketAddr,
+    https_listener: String,
     http_listener: String,
     home: TempDir,
     child: Child,
@@ -59,6 +61,7 @@ impl Setup {
             head: String::new(),
             https: String::new(),
             http: String::new(),
+            https_at: HTTPS.into(),
             http_at: HTTP.into(),
             sections: String::new(),
             routes: String::new(),
@@ -123,6 +126,12 @@ impl Setup {
         self
     }
 
+    /// The same for the `https` listener.
+    pub(crate) fn https_at(mut self, address: SocketAddr) -> Self {
+        self.https_at = address.to_string();
+        self
+    }
+
     /// A whole section, such as `[timeouts]`.
     pub(crate) fn section(mut self, text: &str) -> Self {
         writeln!(self.sections, "\n{text}").expect("text");
@@ -148,9 +157,10 @@ impl Setup {
     /// Starts it and waits until it is ready.
     pub(crate) fn start(self) -> Doorward {
         let config = self.write();
-        let (child, log) = spawn(&config);
+        let (child, log) = spawn(&config, &[]);
+        let (https_listener, http_listener) = (self.https_at, self.http_at);
         let mut door =
-            Doorward { https: unset(), http: unset(), http_listener: self.http_at, home: self.home, child, log };
+            Doorward { https: unset(), http: unset(), https_listener, http_listener, home: self.home, child, log };
         door.wait_ready();
         door
     }
@@ -170,9 +180,9 @@ impl Setup {
     /// Writes the config file.
     pub(crate) fn write(&self) -> PathBuf {
         let home = self.home.path().display();
-        let Self { head, https, http, http_at, sections, routes, .. } = self;
+        let Self { head, https, http, https_at, http_at, sections, routes, .. } = self;
         let listeners = format!(
-            "[[listener]]\naddress = \"{HTTPS}\"\nprotocol = \"https\"\n{https}\n\
+            "[[listener]]\naddress = \"{https_at}\"\nprotocol = \"https\"\n{https}\n\
              [[listener]]\naddress = \"{http_at}\"\nprotocol = \"http\"\n{http}"
         );
         let listeners = self.example.as_ref().unwrap_or(&listeners);
@@ -200,6 +210,23 @@ format = "json"
 }
 
 impl Doorward {
+    /// A doorward with this config, whose first `https` listener is at `127.0.0.1:0`; what it keeps and the admin
+    /// socket go to `home`.
+    pub(crate) fn on(home: TempDir, config: &str, environment: &[(&str, &Path)]) -> Self {
+        let file = home.path().join("doorward.toml");
+        let place = home.path().display();
+        let text = format!(
+            "{config}\n[storage]\npath = \"{place}/state\"\n[admin]\nsocket = \"{place}/admin.sock\"\n[log]\nformat = \"json\"\n"
+        );
+        replace(&file, &text);
+        fs::write(home.path().join("ca.pem"), &ca().root_pem).expect("the root");
+        let (child, log) = spawn(&file, environment);
+        let (https_listener, http_listener) = (HTTPS.into(), HTTPS.into());
+        let mut door = Self { https: unset(), http: unset(), https_listener, http_listener, home, child, log };
+        door.wait_ready();
+        door
+    }
+
     /// One route for `app.example.test`.
     pub(crate) fn for_app(backend: SocketAddr) -> Self {
         Setup::new().host("app.example.test", backend).start()
@@ -289,7 +316,7 @@ impl Doorward {
     pub(crate) fn restart(mut self) -> Self {
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("it ends");
-        (self.child, self.log) = spawn(&self.home.path().join("doorward.toml"));
+        (self.child, self.log) = spawn(&self.home.path().join("doorward.toml"), &[]);
         self.wait_ready();
         self
     }
@@ -337,7 +364,7 @@ impl Doorward {
             }
             self.log.lines().iter().any(|line| line["message"] == "ready").then_some(())
         });
-        self.https = self.bound(HTTPS);
+        self.https = self.bound(&self.https_listener);
         self.http = self.bound(&self.http_listener);
     }
 }
@@ -382,10 +409,11 @@ fn is_listening(line: &Value, listener: &str) -> bool {
     line["message"] == "listening" && line["listener"] == listener
 }
 
-fn spawn(config: &Path) -> (Child, Log) {
+fn spawn(config: &Path, environment: &[(&str, &Path)]) -> (Child, Log) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_doorward"))
         .args(["run", "--config"])
         .arg(config)
+        .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -1,0 +1,420 @@
+//! A raw connection on its way: half-closed, slow, too quiet, broken, drained, reloaded; and what is told of it.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+
+use serde_json::Value;
+
+use crate::support::{Doorward, Leaf, Origin, Program, Setup, TestCa, Tls, ca, nobody, signal, tcp, within};
+
+const HOST: &str = "app.example.test";
+const TLS: &str = "127.0.0.7:0";
+const TCP: &str = "127.0.0.8:0";
+
+/// One route of mode `tcp`, with these keys of its backend, behind a listener `tls` and a listener `tcp`.
+fn setup(endpoints: &str, keys: &str) -> Setup {
+    Setup::new()
+        .metrics()
+        .certificate("app", &ca().leaf(&[HOST]).issue())
+        .section(&format!("[[listener]]\naddress = \"{TLS}\"\nprotocol = \"tls\""))
+        .section(&format!("[[listener]]\naddress = \"{TCP}\"\nprotocol = \"tcp\"\ndefault_route = \"raw\""))
+        .route(&format!(
+            "name = \"raw\"\nhosts = [\"{HOST}\"]\nmode = \"tcp\"\n[route.backend]\nendpoints = [{endpoints}]\n{keys}"
+        ))
+}
+
+fn quoted(address: SocketAddr) -> String {
+    format!("\"{address}\"")
+}
+
+/// Says back what it is told, at once, until the client ends its side; then it says goodbye.
+fn echo() -> Origin {
+    Origin::raw(|mut stream, _| {
+        let mut bytes = [0; 4096];
+        while let Ok(read @ 1..) = stream.read(&mut bytes) {
+            let _ = stream.write_all(&bytes[..read]);
+        }
+        let _ = stream.write_all(b"bye");
+    })
+}
+
+fn say(stream: &mut (impl std::io::Read + std::io::Write), word: &[u8]) {
+    stream.write_all(word).and_then(|()| stream.flush()).expect("sent");
+    let mut back = vec![0; word.len()];
+    stream.read_exact(&mut back).expect("an echo");
+    assert_eq!(back, word);
+}
+
+/// The log's line of the one connection.
+fn ended(door: &Doorward) -> Value {
+    door.wait_log(0, "the connection", |line| line["message"] == "connection")
+}
+
+fn metric(door: &Doorward, name: &str) -> Option<f64> {
+    let mut stream = tcp(door.metrics());
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("a page");
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+}
+
+#[test]
+fn it_is_counted_and_logged_from_its_start_to_its_end() {
+    let origin = echo();
+    let door = setup(&quoted(origin.address), "").start();
+    let mut client = Tls::connect(door.bound(TLS), HOST);
+    say(&mut client.stream, b"hello");
+    let moved = |door: &Doorward, direction: &str| {
+        metric(door, &format!("doorward_raw_bytes_total{{direction=\"{direction}\",route=\"raw\"}}"))
+    };
+    within("bytes are counted while it is open", || {
+        (moved(&door, "in") == Some(5.0) && moved(&door, "out") == Some(5.0)).then_some(())
+    });
+    let open = "doorward_raw_connections_open{route=\"raw\"}";
+    assert_eq!(metric(&door, open), Some(1.0));
+    client.stream.conn.send_close_notify();
+    client.stream.flush().expect("sent");
+    let mut rest = String::new();
+    client.stream.read_to_string(&mut rest).expect("a regular end");
+    assert_eq!(rest, "bye", "what the app said after the client's end");
+    let line = ended(&door);
+    for (key, value) in [
+        ("route", "raw"),
+        ("protocol", "tcp"),
+        ("outcome", "ok"),
+        ("ended_by", "client"),
+        ("sni", HOST),
+        ("host", HOST),
+        ("tls", "TLSv1.3"),
+        ("client", "127.0.0.1"),
+    ] {
+        assert_eq!(line[key], value, "{key}: {line}");
+    }
+    assert_eq!((line["bytes_in"].as_u64(), line["bytes_out"].as_u64()), (Some(5), Some(8)));
+    assert_eq!(line["backend"], origin.address.to_string());
+    assert!(line["duration_ms"].as_f64().is_some_and(|took| took > 0.0) && line.get("error").is_none(), "{line}");
+    within("the end is counted", || (metric(&door, open) == Some(0.0)).then_some(()));
+    assert_eq!(metric(&door, "doorward_raw_connections_total{outcome=\"ok\",route=\"raw\"}"), Some(1.0));
+    assert_eq!((moved(&door, "in"), moved(&door, "out")), (Some(5.0), Some(8.0)));
+    assert_eq!(metric(&door, "doorward_requests_under_way"), Some(0.0));
+}
+
+#[test]
+fn half_closed_stays_half_open_either_way() {
+    // The app ends first, and hears the rest.
+    let (sender, heard) = std::sync::mpsc::channel();
+    let sender = std::sync::Mutex::new(sender);
+    let origin = Origin::raw(move |mut stream, _| {
+        stream.write_all(b"all I say").and_then(|()| stream.shutdown(Shutdown::Write)).expect("sent");
+        let mut text = String::new();
+        let _ = stream.read_to_string(&mut text);
+        let _ = sender.lock().expect("no panic").send(text);
+    });
+    let door = setup(&quoted(origin.address), "").start();
+    let mut plain = tcp(door.bound(TCP));
+    let mut said = String::new();
+    plain.read_to_string(&mut said).expect("the app's end");
+    assert_eq!(said, "all I say");
+    plain.write_all(b"and I go on").expect("sent");
+    drop(plain);
+    assert_eq!(heard.recv_timeout(crate::support::PATIENCE).as_deref(), Ok("and I go on"));
+    let mut client = Tls::connect(door.bound(TLS), HOST);
+    let mut said = String::new();
+    client.stream.read_to_string(&mut said).expect("a close_notify, and no mere end");
+    client.send("and I go on");
+    client.stream.conn.send_close_notify();
+    client.stream.flush().expect("sent");
+    assert_eq!(heard.recv_timeout(crate::support::PATIENCE).as_deref(), Ok("and I go on"));
+    let line = ended(&door);
+    assert_eq!((&line["outcome"], &line["ended_by"]), (&"ok".into(), &"backend".into()));
+}
+
+#[test]
+fn what_breaks_on_one_side_breaks_on_the_other() {
+    // The app resets: the client must not take it for the end of the data.
+    let origin = Origin::raw(|mut stream, _| {
+        let _ = stream.read(&mut [0; 4]);
+        let _ = stream.write_all(b"half of it");
+        let _ = socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));
+    });
+    let door = setup(&quoted(origin.address), "").start();
+    let mut plain = tcp(door.bound(TCP));
+    plain.write_all(b"go").expect("sent");
+    let fault = plain.read_to_end(&mut Vec::new()).expect_err("no regular end");
+    assert_eq!(fault.kind(), ErrorKind::ConnectionReset);
+    let line = ended(&door);
+    assert_eq!(
+        (&line["outcome"], &line["ended_by"], &line["error"]),
+        (&"backend_broke".into(), &"backend".into(), &"backend_broke".into())
+    );
+    let mut client = Tls::connect(door.bound(TLS), HOST);
+    client.send("go");
+    let fault = client.stream.read_to_end(&mut Vec::new()).expect_err("no close_notify");
+    assert!(matches!(fault.kind(), ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof), "{fault}");
+
+    // The client resets: the app hears of it.
+    let (sender, heard) = std::sync::mpsc::channel();
+    let sender = std::sync::Mutex::new(sender);
+    let origin = Origin::raw(move |mut stream, _| {
+        let _ = stream.write_all(b"x");
+        let end = stream.read_to_end(&mut Vec::new()).map_err(|fault| fault.kind());
+        let _ = sender.lock().expect("no panic").send(end);
+    });
+    let door = setup(&quoted(origin.address), "").start();
+    let mut plain = tcp(door.bound(TCP));
+    plain.read_exact(&mut [0]).expect("the app's word");
+    socket2::SockRef::from(&plain).set_linger(Some(std::time::Duration::ZERO)).expect("set");
+    drop(plain);
+    assert_eq!(heard.recv_timeout(crate::support::PATIENCE), Ok(Err(ErrorKind::ConnectionReset)));
+    let line = ended(&door);
+    assert_eq!((&line["outcome"], &line["ended_by"]), (&"client_broke".into(), &"client".into()));
+
+    // An end without close_notify loses nothing, and is told of.
+    let mut client = Tls::connect(door.bound(TLS), HOST);
+    client.stream.read_exact(&mut [0]).expect("the app's word");
+    client.send("last words");
+    client.stream.sock.shutdown(Shutdown::Both).expect("ended");
+    assert_eq!(heard.recv_timeout(crate::support::PATIENCE), Ok(Ok(10)));
+    door.wait_log(0, "the outcome", |line| line["outcome"] == "client_truncated");
+}
+
+#[test]
+fn an_end_without_close_notify_stays_one() {
+    let leaf = ca().leaf(&["app.internal"]).issue();
+    let origin = Origin::secure(&leaf, |mut stream| {
+        let _ = stream.write_all(b"half of it").and_then(|()| stream.flush());
+        // Not a word that this was all.
+        let _ = stream.sock.shutdown(Shutdown::Write);
+        let _ = stream.sock.read(&mut [0; 64]);
+    });
+    let keys = "tls = { ca = \"ca.pem\", server_name = \"app.internal\" }";
+    let door = setup(&format!("\"tls://{}\"", origin.address), keys).start();
+    let mut client = Tls::connect(door.bound(TLS), HOST);
+    let mut text = Vec::new();
+    let fault = client.stream.read_to_end(&mut text).expect_err("no close_notify");
+    assert_eq!((text.as_slice(), fault.kind()), (&b"half of it"[..], ErrorKind::UnexpectedEof));
+    drop(client);
+    assert_eq!(ended(&door)["outcome"], "backend_truncated");
+}
+
+#[test]
+fn who_is_too_quiet_is_sent_away() {
+    let origin = Origin::raw(|mut stream, _| {
+        // Neither says nor ends anything by itself.
+        let _ = stream.read_to_end(&mut Vec::new());
+        let _ = stream.read(&mut [0; 64]);
+        std::thread::park_timeout(crate::support::PATIENCE);
+    });
+    for (timeouts, end_first, outcome) in [
+        ("tunnel_idle = \"300ms\"\nhalf_closed = \"1h\"", false, "idle_timeout"),
+        ("tunnel_idle = \"1h\"\nhalf_closed = \"300ms\"", true, "half_closed_timeout"),
+    ] {
+        let door = setup(&quoted(origin.address), "").section(&format!("[timeouts]\n{timeouts}")).start();
+        let mut plain = tcp(door.bound(TCP));
+        plain.write_all(b"x").expect("sent");
+        if end_first {
+            plain.shutdown(Shutdown::Write).expect("half closed");
+        }
+        let fault = plain.read_to_end(&mut Vec::new()).expect_err("no regular end");
+        assert_eq!(fault.kind(), ErrorKind::ConnectionReset, "{outcome}");
+        let line = ended(&door);
+        assert_eq!((&line["outcome"], &line["error"]), (&outcome.into(), &outcome.into()));
+        let counted = format!("doorward_raw_connections_total{{outcome=\"{outcome}\",route=\"raw\"}}");
+        within("it is counted", || (metric(&door, &counted) == Some(1.0)).then_some(()));
+    }
+}
+
+#[test]
+fn a_slow_side_holds_the_fast_one_back_and_loses_nothing() {
+    const LENGTH: usize = 24 << 20;
+    let origin = Origin::raw(|mut stream, _| {
+        let block = vec![7; 1 << 20];
+        for _ in 0..LENGTH >> 20 {
+            if stream.write_all(&block).is_err() {
+                return;
+            }
+        }
+    });
+    let door = setup(&quoted(origin.address), "").start();
+    let mut client = tcp(door.bound(TCP));
+    client.read_exact(&mut [0; 1]).expect("a first byte");
+    // What the sockets on the way hold is all that is taken from the app.
+    let mut last = -1.0;
+    within("the flow stands still", || {
+        let moved = metric(&door, "doorward_raw_bytes_total{direction=\"out\",route=\"raw\"}").unwrap_or(0.0);
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        (std::mem::replace(&mut last, moved) == moved && moved > 0.0).then_some(())
+    });
+    assert!(last < LENGTH as f64, "{last}");
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).expect("the rest");
+    assert_eq!(rest.len(), LENGTH - 1);
+}
+
+#[test]
+fn what_cannot_be_connected_is_reset_and_said() {
+    let setup_with = |endpoint: String, keys: &str| setup(&format!("\"{endpoint}\""), keys);
+    let (good, expired) = (ca().leaf(&["app.internal"]), ca().leaf(&["app.internal"]).valid_days(-9, -2));
+    let foreign = TestCa::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = |name: &str, leaf: &Leaf| Program::s_server(folder.path(), name, leaf, &[]);
+    let servers = [
+        server("good", &good.issue()),
+        server("expired", &expired.issue()),
+        server("foreign", &foreign.leaf(&["app.internal"]).issue()),
+    ];
+    let [good, expired, foreign] = &servers;
+    let tls = |name: &str| format!("tls = {{ ca = \"ca.pem\", server_name = \"{name}\" }}");
+    // Nothing there, and a queue that is full: nobody accepts.
+    let deaf = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    deaf.bind(&"127.0.0.1:0".parse::<SocketAddr>().expect("an address").into())
+        .and_then(|()| deaf.listen(0))
+        .expect("listens");
+    let full = deaf.local_addr().expect("an address").as_socket().expect("an address");
+    let mut held = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&full, std::time::Duration::from_millis(200)) {
+        held.push(stream);
+    }
+    let cases = [
+        (nobody().to_string(), String::new(), "connect_failed", "refused"),
+        (full.to_string(), String::new(), "connect_timeout", ""),
+        (format!("tls://{}", good.address), tls("other.internal"), "backend_tls", "not valid for name"),
+        (format!("tls://{}", expired.address), tls("app.internal"), "backend_tls", "expired"),
+        (format!("tls://{}", foreign.address), tls("app.internal"), "backend_tls", "invalid peer certificate"),
+    ];
+    for (endpoint, keys, outcome, detail) in cases {
+        let door = setup_with(endpoint, &keys).section("[timeouts]\nconnect = \"500ms\"").start();
+        let mut plain = tcp(door.bound(TCP));
+        let fault = plain.read_to_end(&mut Vec::new()).expect_err("no regular end");
+        assert_eq!(fault.kind(), ErrorKind::ConnectionReset, "{outcome}");
+        let line = ended(&door);
+        assert_eq!((&line["outcome"], &line["error"]), (&outcome.into(), &outcome.into()), "{line}");
+        let said = line["detail"].as_str().unwrap_or("");
+        assert!(said.contains(detail), "{outcome} {detail}: {said}");
+    }
+    // The right one is believed; openssl turns lines around.
+    let door = setup_with(format!("tls://{}", good.address), &tls("app.internal")).start();
+    let mut client = Tls::connect(door.bound(TLS), HOST);
+    client.send("drawkcab\n");
+    let mut line = [0; 9];
+    client.stream.read_exact(&mut line).expect("a line");
+    assert_eq!(&line, b"backward\n");
+}
+
+#[test]
+fn connections_are_shared_out_and_one_that_is_down_is_passed_over() {
+    let numbered = |number: u8| Origin::raw(move |mut stream, _| drop(stream.write_all(&[number])));
+    let origins: Vec<Origin> = (0..3).map(numbered).collect();
+    let which = |door: &Doorward| {
+        let mut number = [0];
+        tcp(door.bound(TCP)).read_exact(&mut number).expect("an app");
+        number[0]
+    };
+    let mut endpoints: Vec<String> = origins.iter().map(|origin| quoted(origin.address)).collect();
+    endpoints.push(quoted(nobody()));
+    let endpoints = endpoints.join(", ");
+    let door = setup(&endpoints, "").start();
+    let mut seen: Vec<u8> = (0..24).map(|_| which(&door)).collect();
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen, [0, 1, 2], "each has its turn");
+    let live: Vec<String> = origins.iter().map(|origin| quoted(origin.address)).collect();
+    let door = setup(&live.join(", "), "balance = \"hash-client\"").start();
+    let first = which(&door);
+    assert!((0..12).all(|_| which(&door) == first), "one client, one app");
+}
+
+#[test]
+fn a_reload_and_a_new_certificate_leave_it_alone() {
+    let origin = echo();
+    let door = setup(&quoted(origin.address), "").start();
+    let mut tls = Tls::connect(door.bound(TLS), HOST);
+    let mut plain = tcp(door.bound(TCP));
+    say(&mut tls.stream, b"before");
+    say(&mut plain, b"before");
+    let before = tls.certificate();
+    let leaf = ca().leaf(&[HOST]).issue();
+    leaf.write(&door.certs("app"));
+    within("the new certificate is served", || {
+        (Tls::connect(door.bound(TLS), HOST).certificate() == leaf.der).then_some(())
+    });
+    assert_ne!(before, leaf.der);
+    say(&mut tls.stream, b"after the swap");
+    // The route goes to another app now, and one of the listeners is gone.
+    let other = Origin::raw(|mut stream, _| drop(stream.write_all(b"the other app")));
+    let tcp_listener = format!("\n[[listener]]\naddress = \"{TCP}\"\nprotocol = \"tcp\"\ndefault_route = \"raw\"\n");
+    door.rewrite(|text| {
+        assert!(text.contains(&tcp_listener), "{text}");
+        text.replace(&tcp_listener, "").replace(&origin.address.to_string(), &other.address.to_string())
+    });
+    assert!(door.reload());
+    say(&mut tls.stream, b"after the reload");
+    say(&mut plain, b"its listener is closed");
+    let mut new = Tls::connect(door.bound(TLS), HOST);
+    let mut text = [0; 13];
+    new.stream.read_exact(&mut text).expect("an answer");
+    assert_eq!(&text, b"the other app");
+    plain.shutdown(Shutdown::Write).expect("half closed");
+    let mut rest = String::new();
+    plain.read_to_string(&mut rest).expect("a regular end");
+    assert_eq!(rest, "bye");
+}
+
+#[test]
+fn a_drain_waits_for_it_and_cuts_it_at_the_deadline() {
+    let origin = echo();
+    let mut door = setup(&quoted(origin.address), "").section("[timeouts]\ndrain = \"20s\"").start();
+    let address = door.bound(TCP);
+    let mut client = tcp(address);
+    say(&mut client, b"before");
+    signal(door.pid(), "TERM");
+    within("no new connection", || TcpStream::connect(address).is_err().then_some(()));
+    say(&mut client, b"still here");
+    client.shutdown(Shutdown::Write).expect("half closed");
+    let mut rest = String::new();
+    client.read_to_string(&mut rest).expect("a regular end");
+    assert_eq!((rest.as_str(), door.wait().code()), ("bye", Some(0)));
+    assert_eq!(ended(&door)["outcome"], "ok");
+
+    let mut door = setup(&quoted(origin.address), "").section("[timeouts]\ndrain = \"300ms\"").start();
+    let mut client = tcp(door.bound(TCP));
+    say(&mut client, b"before");
+    assert_eq!(door.stop().code(), Some(0));
+    let fault = client.read_to_end(&mut Vec::new()).expect_err("no regular end");
+    assert_eq!(fault.kind(), ErrorKind::ConnectionReset);
+    let line = ended(&door);
+    assert_eq!((&line["outcome"], &line["bytes_in"], &line["bytes_out"]), (&"cut".into(), &6.into(), &6.into()));
+}
+
+#[test]
+fn memory_is_given_back_when_it_is_quiet() {
+    const CONNECTIONS: u32 = 200;
+    const MOST: f64 = 24.0 * 1024.0;
+    let origin = echo();
+    let door = setup(&quoted(origin.address), "").start();
+    let resident = || metric(&door, "process_resident_memory_bytes").expect("the metric");
+    let address = door.bound(TCP);
+    let open = |count: u32| -> Vec<TcpStream> {
+        let mut all = Vec::new();
+        for _ in 0..count {
+            let mut stream = tcp(address);
+            // Enough for every buffer to grow.
+            let mut reading = stream.try_clone().expect("a copy");
+            let reader = std::thread::spawn(move || reading.read_exact(&mut vec![0; 1 << 20]));
+            stream.write_all(&vec![7; 1 << 20]).expect("sent");
+            reader.join().expect("no panic").expect("all of it");
+            all.push(stream);
+        }
+        all
+    };
+    // What is made once is not counted for the connections.
+    drop(open(4));
+    within("all have ended", || {
+        (metric(&door, "doorward_raw_connections_open{route=\"raw\"}") == Some(0.0)).then_some(())
+    });
+    let before = resident();
+    let held = open(CONNECTIONS);
+    let each = (resident() - before) / f64::from(CONNECTIONS);
+    assert!(each < MOST, "{each} bytes for each idle connection");
+    drop(held);
+}
