@@ -130,7 +130,7 @@ impl Setup {
     /// Starts it and waits until it is ready.
     pub(crate) fn start(self) -> Doorward {
         let config = self.write();
-        let (child, log) = spawn(&config, &[]);
+        let (child, log) = spawn(&config);
         let mut door =
             Doorward { https: unset(), http: unset(), http_listener: self.http_at, home: self.home, child, log };
         door.wait_ready();
@@ -186,7 +186,7 @@ format = "json"
 impl Doorward {
     /// A doorward with this config, whose first `https` listener is at `127.0.0.1:0`; what it keeps and the admin
     /// socket go to `home`.
-    pub(crate) fn on(home: TempDir, config: &str, environment: &[(&str, &Path)]) -> Self {
+    pub(crate) fn on(home: TempDir, config: &str) -> Self {
         let file = home.path().join("doorward.toml");
         let place = home.path().display();
         let text = format!(
@@ -194,7 +194,7 @@ impl Doorward {
         );
         replace(&file, &text);
         fs::write(home.path().join("ca.pem"), &ca().root_pem).expect("the root");
-        let (child, log) = spawn(&file, environment);
+        let (child, log) = spawn(&file);
         let mut door = Self { https: unset(), http: unset(), http_listener: HTTPS.into(), home, child, log };
         door.wait_ready();
         door
@@ -269,7 +269,7 @@ impl Doorward {
     pub(crate) fn restart(mut self) -> Self {
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("it ends");
-        (self.child, self.log) = spawn(&self.home.path().join("doorward.toml"), &[]);
+        (self.child, self.log) = spawn(&self.home.path().join("doorward.toml"));
         self.wait_ready();
         self
     }
@@ -362,11 +362,10 @@ fn is_listening(line: &Value, listener: &str) -> bool {
     line["message"] == "listening" && line["listener"] == listener
 }
 
-fn spawn(config: &Path, environment: &[(&str, &Path)]) -> (Child, Log) {
+fn spawn(config: &Path) -> (Child, Log) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_doorward"))
         .args(["run", "--config"])
         .arg(config)
-        .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
