@@ -11,41 +11,32 @@
 //! Anything else: 404 or 405 with [`super::view::ErrorView`]; 503 while doorward is stopping.
 //! Whoever may open the socket may do all of this: its mode (0660) and its folder are the access control.
 
-use std::convert::Infallible;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
+use super::accept::{self, Bounds};
 use super::certs::{self, Refused};
 use super::command::{Commands, Stopping};
 use super::view::{ErrorView, ForceView, ReloadOutcome};
 
 /// The socket's mode: its owner and its group.
 const MODE: u32 = 0o660;
-/// Connections served at once; further ones wait in the kernel's queue.
-const CONNECTIONS: usize = 32;
-/// How long a client may take to send a request's head.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+const BOUNDS: Bounds = Bounds { listener: "admin socket", connections: 32, head: Duration::from_secs(10) };
 /// The longest body that is read, in bytes.
 const BODY: usize = 4096;
 /// As much for `/certs`, which carries certificates: a chain and a key have a few thousand.
 const CERTS_BODY: usize = 1024 * 1024;
-/// How long to wait after an accept failed, for whatever ran out (file descriptors) to come back.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// The bound admin socket. Its file goes away with it, unless somebody else's has taken its place.
 #[derive(Debug)]
@@ -141,44 +132,14 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
 /// The socket cannot be given to the runtime.
 pub async fn serve(socket: AdminSocket, commands: Commands, shutdown: impl Future<Output = ()>) -> io::Result<()> {
     let listener = UnixListener::from_std(socket.listener.try_clone()?)?;
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
-    let mut connections = JoinSet::new();
-    let mut shutdown = std::pin::pin!(shutdown);
-    loop {
-        let accepted = async {
-            // The semaphore is never closed.
-            let permit = permits.clone().acquire_owned().await.ok();
-            (permit, listener.accept().await)
-        };
-        let (permit, stream) = tokio::select! {
-            () = &mut shutdown => return Ok(()),
-            accepted = accepted => accepted,
-        };
-        while connections.try_join_next().is_some() {}
-        match stream {
-            Ok((stream, _)) => {
-                let commands = commands.clone();
-                connections.spawn(async move {
-                    let _permit = permit;
-                    let service = hyper::service::service_fn(move |request| answer(request, commands.clone()));
-                    let mut http = hyper::server::conn::http1::Builder::new();
-                    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-                    if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
-                        tracing::debug!(%error, "admin connection");
-                    }
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "admin socket: cannot accept");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
+    let answer = move |request| answer(request, commands.clone());
+    accept::serve(BOUNDS, listener, answer, shutdown).await;
+    Ok(())
 }
 
-async fn answer(request: Request<Incoming>, commands: Commands) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<Incoming>, commands: Commands) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
-    Ok(match (head.uri.path(), &head.method) {
+    match (head.uri.path(), &head.method) {
         ("/status", &Method::GET) => shown(commands.status().await, |_| StatusCode::OK),
         ("/certificates", &Method::GET) => {
             shown(commands.status().await.map(|status| status.certificates), |_| StatusCode::OK)
@@ -193,7 +154,7 @@ async fn answer(request: Request<Incoming>, commands: Commands) -> Result<Respon
         ("/status" | "/certificates", _) => not_allowed("GET"),
         ("/reload" | "/force" | "/certs", _) => not_allowed("POST"),
         _ => refused(StatusCode::NOT_FOUND, "there is /status, /certificates, /certs, /reload and /force"),
-    })
+    }
 }
 
 async fn force(body: Incoming, commands: &Commands) -> Response<Full<Bytes>> {

@@ -2,6 +2,7 @@
 //!
 //! Both run on the control plane and ask the app through [`Commands`]; the data plane never waits for them.
 
+mod accept;
 pub mod api;
 pub mod certs;
 pub mod client;

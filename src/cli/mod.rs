@@ -157,6 +157,21 @@ mod tests {
     }
 
     #[test]
+    fn every_verb_about_certificates_answers_programs_too() {
+        fn check(command: &clap::Command) {
+            for verb in command.get_subcommands() {
+                let json = verb.get_arguments().any(|argument| argument.get_id() == "json");
+                assert!(verb.has_subcommands() || json, "{} {}", command.get_name(), verb.get_name());
+                check(verb);
+            }
+        }
+        let command = Cli::command();
+        for folder in ["certs", "ca", "dns"] {
+            check(command.find_subcommand(folder).expect(folder));
+        }
+    }
+
+    #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
     }

@@ -273,7 +273,7 @@ fn issuing(reading: &Reading, listeners: &[listener::Placed], routes: &[route::P
             reading.warning(&placed.certificate, message, remedy);
         });
     }
-    for (issuer, _) in public.iter().filter(|(issuer, known)| known.needs_eab && issuer.eab.is_none()) {
+    for (issuer, _) in public.iter().filter(|(issuer, _)| issuer.lacks_eab()) {
         first_of(routes, from_acme, |placed, _| {
             let message =
                 format!("{} opens an account only by external account binding, and has no eab here", issuer.name);

@@ -22,7 +22,7 @@ mod stored;
 
 use std::sync::Arc;
 
-pub use caa::Caa;
+pub use caa::{Caa, Forbidden, Issuance, Property};
 pub use error::DnsError;
 pub use provider::{Change, DnsProvider, TxtRecord};
 pub use records::Intent;

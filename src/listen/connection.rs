@@ -19,6 +19,9 @@ use crate::route::RouteMode;
 use crate::tls::{AcceptError, Accepted, Acceptor, Alpn, Hello, HelloError, TlsInfo};
 
 /// Serves a connection from its first byte to its last.
+///
+/// What it can become is on the heap, each for itself: a future is as large as the largest it can become, and most
+/// connections wait most of the time in the small ones.
 pub(super) async fn serve(context: &Context, listener: &Listener, stream: TcpStream, peer: SocketAddr, drain: Watch) {
     // Where it fails, the connection is gone, which the first read tells.
     let _gone = stream.set_nodelay(true);
@@ -38,12 +41,12 @@ pub(super) async fn serve(context: &Context, listener: &Listener, stream: TcpStr
     match &settings.door {
         Door::Http => {
             let client = dialled.client(&settings, None);
-            context.proxy.serve_http1(&client, stream, drain).await;
+            Box::pin(context.proxy.serve_http1(&client, stream, drain)).await;
         }
         Door::Tcp => {
             let client = dialled.client(&settings, None);
             if let Some(route) = context.proxy.raw_route(&client.entrance, None) {
-                context.proxy.serve_raw(&client, route, stream, (None, Vec::new()), drain).await;
+                Box::pin(context.proxy.serve_raw(&client, route, stream, (None, Vec::new()), drain)).await;
             }
         }
         Door::Https(acceptor) => match handshake(context, acceptor, local, &settings, dialled, stream).await {
@@ -52,11 +55,11 @@ pub(super) async fn serve(context: &Context, listener: &Listener, stream: TcpStr
                 let client = dialled.client(&settings, Some(tls(&info)));
                 match info.alpn {
                     Alpn::Http2 => Box::pin(context.proxy.serve_http2(Rc::new(client), stream, drain)).await,
-                    Alpn::Http1 => context.proxy.serve_http1(&client, stream, drain).await,
+                    Alpn::Http1 => Box::pin(context.proxy.serve_http1(&client, stream, drain)).await,
                 }
             }
             Some(Secured::Untouched(stream, sni, hello, route)) => {
-                pass(context, &settings, dialled, (stream, route), (sni, hello), drain).await;
+                Box::pin(pass(context, &settings, dialled, (stream, route), (sni, hello), drain)).await;
             }
             None => {}
         },
@@ -64,10 +67,10 @@ pub(super) async fn serve(context: &Context, listener: &Listener, stream: TcpStr
             Some(Secured::Terminated(accepted, Some(route))) => {
                 let Accepted { stream, info } = *accepted;
                 let client = dialled.client(&settings, Some(tls(&info)));
-                context.proxy.serve_raw(&client, route, stream, (None, Vec::new()), drain).await;
+                Box::pin(context.proxy.serve_raw(&client, route, stream, (None, Vec::new()), drain)).await;
             }
             Some(Secured::Untouched(stream, sni, hello, route)) => {
-                pass(context, &settings, dialled, (stream, route), (sni, hello), drain).await;
+                Box::pin(pass(context, &settings, dialled, (stream, route), (sni, hello), drain)).await;
             }
             Some(Secured::Terminated(_, None)) | None => {}
         },
@@ -186,7 +189,7 @@ async fn handshake(
         Some(Ok(secured)) => return Some(secured),
         Some(Err(AcceptError::PlainHttp(stream))) => {
             let client = dialled.client(settings, None);
-            context.proxy.refuse_plain(&client, stream).await;
+            Box::pin(context.proxy.refuse_plain(&client, stream)).await;
         }
         Some(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
         None => tracing::debug!(%peer, "TLS handshake took too long"),

@@ -7,6 +7,8 @@ use std::task::{Context, Poll};
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::spare;
+
 /// How much is read at once at first: a head and a small body.
 const FIRST: usize = 4 * 1024;
 /// How much is read at once where much comes: a relay gains nothing beyond.
@@ -41,6 +43,9 @@ impl Inbox {
     /// # Errors
     /// Those of the reader.
     pub fn poll_fill<R: AsyncRead + Unpin>(&mut self, reader: &mut R, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.buffer.capacity() == 0 {
+            self.buffer = spare::input();
+        }
         if self.buffer.capacity() - self.buffer.len() < self.step / 2 {
             self.buffer.reserve(self.step);
         }
@@ -59,14 +64,14 @@ impl Inbox {
     /// go idle between pieces of much.
     pub fn rest(&mut self) {
         if self.buffer.is_empty() {
-            self.buffer = BytesMut::new();
+            spare::keep_input(std::mem::take(&mut self.buffer));
         }
     }
 
     /// Gives memory back, where nothing waits to be used; for connections that go idle.
     pub fn shrink(&mut self) {
         if self.buffer.is_empty() {
-            *self = Self::new();
+            spare::keep_input(std::mem::take(self).buffer);
         }
     }
 }

@@ -7,6 +7,7 @@ mod inbox;
 mod outbox;
 pub mod proxy_protocol;
 mod sockets;
+mod spare;
 pub mod systemd;
 mod transport;
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -34,8 +35,12 @@ pub const OUTCOMES: [&str; 12] = [
     "tls_error",
 ];
 
+static IDS: AtomicU64 = AtomicU64::new(0);
+
 /// One listener's handshakes. Shared by all workers as an `Arc`.
 pub struct Acceptor {
+    /// Its own, in this process.
+    id: u64,
     base: ServerConfig,
     tickets: Bound,
     default: Option<CertificateId>,
@@ -127,7 +132,9 @@ impl Acceptor {
     ) -> Result<Self, rustls::Error> {
         let bound = || tickets.bound_to(options, default_certificate.as_ref());
         let base = server_config::base(options, Arc::new(bound()))?;
+        let id = IDS.fetch_add(1, Ordering::Relaxed);
         Ok(Self {
+            id,
             base,
             tickets: bound(),
             default: default_certificate,
@@ -203,12 +210,15 @@ impl Acceptor {
                 return Err(AcceptError::UnknownName(name));
             }
         };
-        let mut config = server_config::with_certificate(&self.base, Arc::clone(&certificate));
-        if hello.sni.is_none() {
+        let config = if hello.sni.is_some() {
+            server_config::shared(self.id, &self.base, &certificate)
+        } else {
+            let mut config = server_config::with_certificate(&self.base, Arc::clone(&certificate));
             config.ticketer = Arc::new(self.tickets.and_address(local.ip()));
-        }
+            Arc::new(config)
+        };
         let Hello { sni, bytes, .. } = hello;
-        let stream = Stream::handshake(io, Arc::new(config), bytes).await.map_err(failure)?;
+        let stream = Stream::handshake(io, config, bytes).await.map_err(failure)?;
         let info = TlsInfo::new(&stream, sni, certificate);
         Ok(Accepted { stream, info })
     }

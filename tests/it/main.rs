@@ -17,6 +17,7 @@ mod examples;
 mod failures;
 mod framing;
 mod generate;
+mod handshakes;
 mod headers;
 mod health;
 mod limits;

@@ -59,7 +59,7 @@ pub(super) async fn serve<IO: Transport>(proxy: &Rc<Proxy>, client: &Client, io:
             Ok(false) => Next::Close,
             Err(failure) => {
                 head.begin(Method::GET, b"");
-                refuse(proxy, client, &wire, &head, &deadline, failure).await
+                Box::pin(refuse(proxy, client, &wire, &head, &deadline, failure)).await
             }
         };
         match next {

@@ -25,6 +25,7 @@ pub(crate) struct Setup {
     head: String,
     https: String,
     http: String,
+    https_at: String,
     http_at: String,
     sections: String,
     routes: String,
@@ -36,6 +37,7 @@ pub(crate) struct Doorward {
     pub(crate) https: SocketAddr,
     /// Where `http` listens.
     pub(crate) http: SocketAddr,
+    https_listener: String,
     http_listener: String,
     home: TempDir,
     child: Child,
@@ -57,6 +59,7 @@ impl Setup {
             head: String::new(),
             https: String::new(),
             http: String::new(),
+            https_at: HTTPS.into(),
             http_at: HTTP.into(),
             sections: String::new(),
             routes: String::new(),
@@ -105,6 +108,12 @@ impl Setup {
         self
     }
 
+    /// The same for the `https` listener.
+    pub(crate) fn https_at(mut self, address: SocketAddr) -> Self {
+        self.https_at = address.to_string();
+        self
+    }
+
     /// A whole section, such as `[timeouts]`.
     pub(crate) fn section(mut self, text: &str) -> Self {
         writeln!(self.sections, "\n{text}").expect("text");
@@ -131,8 +140,9 @@ impl Setup {
     pub(crate) fn start(self) -> Doorward {
         let config = self.write();
         let (child, log) = spawn(&config);
+        let (https_listener, http_listener) = (self.https_at, self.http_at);
         let mut door =
-            Doorward { https: unset(), http: unset(), http_listener: self.http_at, home: self.home, child, log };
+            Doorward { https: unset(), http: unset(), https_listener, http_listener, home: self.home, child, log };
         door.wait_ready();
         door
     }
@@ -152,13 +162,13 @@ impl Setup {
     /// Writes the config file.
     pub(crate) fn write(&self) -> PathBuf {
         let home = self.home.path().display();
-        let Self { head, https, http, http_at, sections, routes, .. } = self;
+        let Self { head, https, http, https_at, http_at, sections, routes, .. } = self;
         let file = self.home.path().join("doorward.toml");
         let text = format!(
             r#"workers = 2
 {head}
 [[listener]]
-address = "{HTTPS}"
+address = "{https_at}"
 protocol = "https"
 {https}
 [[listener]]
@@ -195,7 +205,8 @@ impl Doorward {
         replace(&file, &text);
         fs::write(home.path().join("ca.pem"), &ca().root_pem).expect("the root");
         let (child, log) = spawn(&file);
-        let mut door = Self { https: unset(), http: unset(), http_listener: HTTPS.into(), home, child, log };
+        let (https_listener, http_listener) = (HTTPS.into(), HTTPS.into());
+        let mut door = Self { https: unset(), http: unset(), https_listener, http_listener, home, child, log };
         door.wait_ready();
         door
     }
@@ -317,7 +328,7 @@ impl Doorward {
             }
             self.log.lines().iter().any(|line| line["message"] == "ready").then_some(())
         });
-        self.https = self.bound(HTTPS);
+        self.https = self.bound(&self.https_listener);
         self.http = self.bound(&self.http_listener);
     }
 }

@@ -12,6 +12,7 @@ mod origin;
 mod pebble;
 mod program;
 mod rawh2;
+mod said;
 mod secure;
 mod tls;
 mod wire;
@@ -27,6 +28,7 @@ pub(crate) use origin::{Origin, cut, drain, nobody};
 pub(crate) use pebble::{Pebble, free};
 pub(crate) use program::Program;
 pub(crate) use rawh2::RawH2;
+pub(crate) use said::{json, ok, refused};
 pub(crate) use tls::{Tls, client_config, client_config_of, tcp};
 pub(crate) use wire::{Ended, Reply, read_reply};
 
