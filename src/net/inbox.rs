@@ -64,7 +64,7 @@ impl Inbox {
     /// go idle between pieces of much.
     pub fn rest(&mut self) {
         if self.buffer.is_empty() {
-            self.buffer = BytesMut::new();
+            spare::keep_input(std::mem::take(&mut self.buffer));
         }
     }
 

@@ -1,4 +1,5 @@
-//! The examples in `config/` do what they say, with ports and addresses of the test's own.
+//! The examples about raw connections and the PROXY protocol do what they say, with ports and addresses of the
+//! test's own.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr};
@@ -57,7 +58,7 @@ fn raw_tcp() {
             ("127.0.0.1:5433", &database.address.to_string()),
         ],
     );
-    let door = Doorward::on(home, &config, &[]);
+    let door = Doorward::on(home, &config);
     assert_eq!(Tls::connect(door.https, "example.com").get("example.com", "/").status, 200);
     let mut client = Tls::connect(door.https, "vault.example.com");
     assert_eq!(client.certificate(), vault.der);
@@ -96,7 +97,7 @@ fn proxy_protocol() {
             ("\"auto\"", "\"self-signed\""),
         ],
     );
-    let door = Doorward::on(home, &config, &[]);
+    let door = Doorward::on(home, &config);
     let (balanced, front) = (door.bound("127.0.0.7:0"), free("127.0.0.1"));
     let haproxy = Program::haproxy(
         door.home(),
@@ -114,73 +115,4 @@ fn proxy_protocol() {
         assert_eq!(answer.text(), format!("127.0.0.33 {} 127.0.0.33", dialled.port()), "{answer:?}");
     }
     assert_eq!(ask(balanced, "127.0.0.33").status, 0, "not without HAProxy");
-}
-
-#[test]
-fn encrypted_backends() {
-    let home = tempfile::tempdir().expect("a folder");
-    let folder = home.path().join("backends");
-    std::fs::create_dir(&folder).expect("a folder");
-    let says = |word: &str| format!("location / {{ return 200 {word}; }}");
-    let tls = |name: &str| {
-        format!("listen ADDRESS ssl; ssl_certificate {name}/fullchain.pem; ssl_certificate_key {name}/privkey.pem;")
-    };
-    let app = |name: &str, host: &str, more: &str| {
-        let place = home.path().join(name);
-        let leaf = ca().leaf(&[host]).issue();
-        leaf.write(&place.join(name));
-        (Nginx::start(&place, &format!("{} {more} {}", tls(name), says(name))), leaf)
-    };
-    std::fs::write(folder.join("ca.pem"), &ca().root_pem).expect("a file");
-    let client = ca().leaf(&["doorward"]).client().issue();
-    let (certificate, key) = (folder.join("client.pem"), folder.join("client.key"));
-    std::fs::write(&certificate, client.full_chain())
-        .and_then(|()| std::fs::write(&key, &client.key_pem))
-        .expect("files");
-    let verify =
-        format!("ssl_client_certificate {}/ca.pem; ssl_verify_client on; ssl_verify_depth 3;", folder.display());
-    let (system, _) = app("system", "localhost", "");
-    let ((one, _), (two, _)) = (app("shop1", "shop.internal", &verify), app("shop2", "shop.internal", &verify));
-    let (legacy, _) = app("legacy", "nobody.invalid", "");
-    let socket = home.path().join("app.sock");
-    let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            let _ = stream.read(&mut [0; 4096]);
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nunix");
-        }
-    });
-    // The command that the example gives.
-    let command = "openssl x509 -in CERT -pubkey -noout | openssl pkey -pubin -outform DER | openssl dgst -sha256 -binary | base64";
-    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/encrypted-backends.toml"));
-    assert!(text.expect("the example").contains(command));
-    let file = home.path().join("legacy/legacy/fullchain.pem").display().to_string();
-    let pin = std::process::Command::new("sh").args(["-c", &command.replace("CERT", &file)]).output();
-    let pin = String::from_utf8(pin.expect("a shell").stdout).expect("base64").trim().to_owned();
-    let config = example(
-        "encrypted-backends.toml",
-        &[
-            ("[::]:443", "127.0.0.1:0"),
-            ("[::]:80\"", "127.0.0.2:0\""),
-            ("https://origin.example.net", &format!("https://localhost:{}", system.address.port())),
-            ("/etc/doorward/backends", &folder.display().to_string()),
-            ("10.0.0.5:8443", &one.address.to_string()),
-            ("10.0.0.6:8443", &two.address.to_string()),
-            ("10.0.0.7:8443", &legacy.address.to_string()),
-            ("47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=", &pin),
-            ("/run/app/app.sock", &socket.display().to_string()),
-            ("\"auto\"", "\"self-signed\""),
-        ],
-    );
-    let roots = home.path().join("ca.pem");
-    let door = Doorward::on(home, &config, &[("SSL_CERT_FILE", &roots)]);
-    let ask = |host: &str| {
-        let at = door.https;
-        Curl::new(&format!("https://{host}/"), at, at, &roots).args(&["--insecure"]).run().text()
-    };
-    assert_eq!(ask("www.example.com"), "system", "by one of the system's CAs");
-    let mut shops = [ask("shop.example.com"), ask("shop.example.com")];
-    shops.sort();
-    assert_eq!(shops, ["shop1", "shop2"], "with a client certificate");
-    assert_eq!((ask("legacy.example.com"), ask("app.example.com")), ("legacy".into(), "unix".into()));
 }

@@ -36,6 +36,7 @@ mod protocols;
 mod proxy_in;
 mod proxy_out;
 mod relay;
+mod relay_life;
 mod reload;
 mod responses;
 mod sni;

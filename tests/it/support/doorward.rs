@@ -157,7 +157,7 @@ impl Setup {
     /// Starts it and waits until it is ready.
     pub(crate) fn start(self) -> Doorward {
         let config = self.write();
-        let (child, log) = spawn(&config, &[]);
+        let (child, log) = spawn(&config);
         let (https_listener, http_listener) = (self.https_at, self.http_at);
         let mut door =
             Doorward { https: unset(), http: unset(), https_listener, http_listener, home: self.home, child, log };
@@ -212,7 +212,7 @@ format = "json"
 impl Doorward {
     /// A doorward with this config, whose first `https` listener is at `127.0.0.1:0`; what it keeps and the admin
     /// socket go to `home`.
-    pub(crate) fn on(home: TempDir, config: &str, environment: &[(&str, &Path)]) -> Self {
+    pub(crate) fn on(home: TempDir, config: &str) -> Self {
         let file = home.path().join("doorward.toml");
         let place = home.path().display();
         let text = format!(
@@ -220,7 +220,7 @@ impl Doorward {
         );
         replace(&file, &text);
         fs::write(home.path().join("ca.pem"), &ca().root_pem).expect("the root");
-        let (child, log) = spawn(&file, environment);
+        let (child, log) = spawn(&file);
         let (https_listener, http_listener) = (HTTPS.into(), HTTPS.into());
         let mut door = Self { https: unset(), http: unset(), https_listener, http_listener, home, child, log };
         door.wait_ready();
@@ -316,7 +316,7 @@ impl Doorward {
     pub(crate) fn restart(mut self) -> Self {
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("it ends");
-        (self.child, self.log) = spawn(&self.home.path().join("doorward.toml"), &[]);
+        (self.child, self.log) = spawn(&self.home.path().join("doorward.toml"));
         self.wait_ready();
         self
     }
@@ -409,11 +409,10 @@ fn is_listening(line: &Value, listener: &str) -> bool {
     line["message"] == "listening" && line["listener"] == listener
 }
 
-fn spawn(config: &Path, environment: &[(&str, &Path)]) -> (Child, Log) {
+fn spawn(config: &Path) -> (Child, Log) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_doorward"))
         .args(["run", "--config"])
         .arg(config)
-        .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
