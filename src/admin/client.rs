@@ -170,6 +170,7 @@ mod tests {
             connections: 3,
             certificates: vec![],
             acme: vec![],
+            issuers: vec![],
         }
     }
 

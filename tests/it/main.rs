@@ -19,6 +19,7 @@ mod headers;
 mod health;
 mod limits;
 mod observe;
+mod on_demand;
 mod operate;
 mod pipelining;
 mod plain;
