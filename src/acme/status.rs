@@ -4,7 +4,6 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::Wanted;
 use super::backoff::Failure;
 use super::certificate::{Issued, Meta};
 use super::clock::unix;
@@ -36,25 +35,6 @@ pub struct Status {
     pub next_attempt: Option<u64>,
     /// Names, and how far the last order is with each.
     pub progress: Vec<(String, String)>,
-}
-
-impl Status {
-    /// Not looked at yet.
-    pub(super) fn starting(wanted: &Wanted) -> Self {
-        Self {
-            id: wanted.id.to_string(),
-            names: wanted.names.iter().map(ToString::to_string).collect(),
-            issuer: None,
-            state: State::Starting,
-            not_after: None,
-            renew_at: None,
-            failures: 0,
-            last_error: None,
-            last_failure: None,
-            next_attempt: None,
-            progress: Vec::new(),
-        }
-    }
 }
 
 /// What the storage tells of a certificate's orders, whether or not anybody looks after it now. Unix seconds.

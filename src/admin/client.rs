@@ -190,6 +190,7 @@ mod tests {
             certificates: vec![],
             acme: vec![],
             backends: vec![],
+            issuers: vec![],
         }
     }
 

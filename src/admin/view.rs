@@ -42,6 +42,22 @@ pub struct StatusView {
     /// The endpoints of all backends.
     #[serde(default)]
     pub backends: Vec<EndpointView>,
+    /// The issuers of `[acme]`, in the order in which they are asked.
+    #[serde(default)]
+    pub issuers: Vec<IssuerView>,
+}
+
+/// How an issuer fares. Times are unix seconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuerView {
+    /// Its name in the config.
+    pub issuer: String,
+    /// Since when it is down; none: it is up, as far as is known.
+    pub down_since: Option<u64>,
+    /// When it is asked again whether it is up.
+    pub next_probe: Option<u64>,
+    /// Why it is taken for down.
+    pub error: Option<String>,
 }
 
 /// Where a daemon is in its life.

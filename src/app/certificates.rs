@@ -171,6 +171,10 @@ impl Sources {
         self.manager.as_ref().map(|manager| manager.status()).unwrap_or_default()
     }
 
+    pub(super) fn issuers(&self) -> Vec<acme::IssuerStatus> {
+        self.manager.as_ref().map(|manager| manager.issuers()).unwrap_or_default()
+    }
+
     /// Orders nothing any more. What is under way goes on at the next start.
     pub(super) fn stop(&mut self) {
         self.manager = None;

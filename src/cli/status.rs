@@ -9,7 +9,7 @@ use super::output::{Style, complain, safe, say, styled};
 use super::{DONE, Daemon, FAILED, admin_socket};
 use crate::admin::client::Client;
 use crate::admin::view::{
-    AcmeState, AcmeView, CertificateState, CertificateView, ReloadOutcome, ReloadView, RunState, StatusView,
+    AcmeState, AcmeView, CertificateState, CertificateView, IssuerView, ReloadOutcome, ReloadView, RunState, StatusView,
 };
 
 /// How many certificates the table shows of those that are well.
@@ -88,6 +88,7 @@ fn render(status: &StatusView, now: i64, shown: usize) -> String {
     super::backends::show(&mut out, &status.backends);
     show_certificates(&mut out, &status.certificates, now, shown);
     show_acme(&mut out, &status.acme, now);
+    show_issuers(&mut out, &status.issuers, now);
     out
 }
 
@@ -152,6 +153,8 @@ fn show_acme(out: &mut String, acme: &[AcmeView], now: i64) {
     for view in sorted {
         let next = |what: &str| view.next.map_or_else(String::new, |at| format!("{what} {}", until(at, now)));
         let (style, state, next) = match view.state {
+            // None of its own: the CA is down.
+            AcmeState::Failing if view.failures == 0 => (Style::Red, "FAILING".to_owned(), next("next try")),
             AcmeState::Failing => (Style::Red, format!("FAILING ({}x)", view.failures), next("next try")),
             AcmeState::Waiting => (Style::Yellow, "waiting".to_owned(), next("begins")),
             AcmeState::Ordering => (Style::Yellow, "ordering".to_owned(), String::new()),
@@ -159,6 +162,22 @@ fn show_acme(out: &mut String, acme: &[AcmeView], now: i64) {
         };
         table.row(style, [state, view.id.clone(), next, names(&view.names)]);
         view.message.iter().for_each(|message| table.note(message.clone()));
+    }
+    table.show(out);
+}
+
+/// Issuers that are up are not worth a line, unless another one is down.
+fn show_issuers(out: &mut String, issuers: &[IssuerView], now: i64) {
+    let mut table = Table::new("issuers");
+    let at = |seconds: Option<u64>| seconds.and_then(|seconds| i64::try_from(seconds).ok());
+    for view in issuers.iter().filter(|_| issuers.iter().any(|view| view.down_since.is_some())) {
+        let (style, state) = match at(view.down_since) {
+            Some(since) => (Style::Red, format!("DOWN since {}", ago(since, now))),
+            None => (Style::Plain, "up".to_owned()),
+        };
+        let next = at(view.next_probe).map_or_else(String::new, |at| format!("asked again {}", until(at, now)));
+        table.row(style, [view.issuer.clone(), state, next]);
+        view.error.iter().for_each(|error| table.note(error.clone()));
     }
     table.show(out);
 }
@@ -272,6 +291,15 @@ mod tests {
                 message: Some("connection refused".to_owned()),
             }],
             backends: vec![],
+            issuers: vec![
+                IssuerView {
+                    issuer: "letsencrypt".to_owned(),
+                    down_since: u64::try_from(NOW - 7200).ok(),
+                    next_probe: u64::try_from(NOW + 600).ok(),
+                    error: Some("status 503".to_owned()),
+                },
+                IssuerView { issuer: "zerossl".to_owned(), down_since: None, next_probe: None, error: None },
+            ],
         }
     }
 
@@ -288,6 +316,8 @@ mod tests {
         at("\nworkers changed: in force after a restart\n");
         at("2 workers, 1 route, 7 open connections");
         at("FAILING (3x)  cert-a  next try in 10 minutes  n1.example, n2.example, n3.example and 2 more");
+        at("letsencrypt  DOWN since 2 hours ago  asked again in 10 minutes\n    status 503\n");
+        at("zerossl      up");
         assert!(!text.contains('\u{1b}'), "no escape reaches the terminal");
     }
 

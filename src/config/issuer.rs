@@ -111,7 +111,7 @@ pub(super) const BUILT_IN: [BuiltIn; 8] = [
             orders: Some(Rate::new(1500, 3 * 3600)),
             per_domain: Some(Rate::new(30_000, 7 * 86_400)),
             duplicates: Some(Rate::new(30_000, 7 * 86_400)),
-            failures: Some(Rate::new(200, 3600)),
+            failures: Some(Rate::new(60, 3600)),
             renewals_exempt: true,
         },
         ..built_in("letsencrypt-staging", LETSENCRYPT_STAGING)

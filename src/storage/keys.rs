@@ -13,6 +13,7 @@
 //! attempts/ID.json                    which issuers and challenges failed for it
 //! budget/ISSUER-HASH/orders.json      the orders of late at that CA
 //! budget/ISSUER-HASH/domains/NAME.json  its certificates and failed validations for a registered domain
+//! outages/HASH.json                   that the CA with the directory of that hash is down
 //! on-demand/NAME.json                 a name that got its certificate at a handshake
 //! failures/ID.json                    how often an order failed, and when the next may be tried
 //! dns/ID.json                         a DNS solver that was added by command, with its secrets
@@ -150,6 +151,12 @@ pub fn budget_orders(ca: &str) -> Key {
 #[must_use]
 pub fn budget_domain(ca: &str, domain: &str) -> Key {
     Key::new(format!("{BUDGET}{}/domains/{}{JSON}", segment(ca), segment(domain)))
+}
+
+/// That the CA whose directory URL has this short hash is down.
+#[must_use]
+pub fn outage(directory: &str) -> Key {
+    Key::new(format!("outages/{}{JSON}", segment(directory)))
 }
 
 /// A name that is served on demand.

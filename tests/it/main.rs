@@ -27,6 +27,7 @@ mod limits;
 mod load;
 mod names;
 mod observe;
+mod on_demand;
 mod operate;
 mod passthrough;
 mod pipelining;
