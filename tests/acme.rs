@@ -210,7 +210,9 @@ async fn retry_after_is_honoured() {
     let node = Node::wanting(storage, &pebble.responder, front.acme(), &[names]).await;
     let status = node.reaches(names, State::Failing).await;
     assert!(status.last_error.expect("said").contains("503"));
-    let status = until("the second failure", || Some(node.status(names)).filter(|s| s.failures == 2)).await;
+    assert_eq!(status.failures, 0, "it is the CA that is down");
+    assert!(node.manager.issuers()[0].down_since.is_some());
+    let status = until("the first failure", || Some(node.status(names)).filter(|s| s.failures == 1)).await;
     assert!(status.last_error.expect("said").contains("too many orders"));
     node.serves(names).await;
     let directory = front.seen("/dir");

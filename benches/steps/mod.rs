@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use doorward::backend::Registry;
+use doorward::backend::{Registry, StickyKey};
 use doorward::certs::{Ask, Certificate, Choice, PemPart, PemParts, SignatureScheme, Table};
 use doorward::config::{BackendAddress, CertificateId, Route, RouteHost};
 use doorward::http1::{HeadLimits, Progress, RequestHead, ResponseHead};
@@ -133,7 +133,8 @@ fn routes() -> route::Table {
             Arc::new(Route { name: format!("{}{path}", name(n)), path: path.into(), ..route })
         })
         .collect();
-    let backends = Registry::default().backends(routes.iter().map(|route| &route.backend)).expect("backends");
+    let backends =
+        Registry::new(StickyKey::new(b"bench")).backends(routes.iter().map(|route| &route.backend)).expect("backends");
     route::Table::new(&routes, &backends).expect("no conflict")
 }
 
@@ -152,7 +153,14 @@ fn request_to_backend() -> Box<dyn FnMut()> {
     let mut head = RequestHead::default();
     head.read(text.as_bytes(), &LIMITS).expect("a head");
     let entrance = Entrance { listener: LISTENER, port: 443, trusted_proxies: [].into(), default_route: None };
-    let tls = Tls { sni: None, version: "TLSv1.3", cipher: "", alpn: "http/1.1", resumed: false, certificate: None };
+    let tls = Tls {
+        sni: None,
+        version: "TLSv1.3",
+        cipher: "",
+        alpn: Some("http/1.1".to_owned()),
+        resumed: false,
+        certificate: None,
+    };
     let client = Client::new(([192, 0, 2, 7], 50_000).into(), 443, Arc::new(entrance), Some(tls));
     let mut out = Vec::new();
     Box::new(move || {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::AcmeError;
 use super::clock::{from_unix, unix};
-use crate::config::CertificateId;
+use crate::config::{self, CertificateId};
 use crate::storage::{Storage, StorageError, keys};
 
 /// The most that a Retry-After is believed.
@@ -33,6 +33,16 @@ pub(super) struct Failure {
     pub(super) at: u64,
     /// Unix seconds before which there is no other.
     pub(super) next: u64,
+    /// By which settings it was tried, as [`settings_of`] has it: with others it is no reason to wait.
+    #[serde(default)]
+    pub(super) settings: String,
+}
+
+/// What stands for an `[acme]` as a whole: another text where anything of it changed, secrets included.
+pub(super) fn settings_of(acme: &config::Acme) -> String {
+    let secrets = acme.issuers().filter_map(|issuer| issuer.eab.as_ref()).map(|eab| eab.hmac_key.as_str());
+    let text = format!("{acme:?}");
+    super::short_hash(std::iter::once(text.as_str()).chain(secrets))
 }
 
 impl Default for Pace {
@@ -49,6 +59,13 @@ impl Pace {
         let least = Duration::from_secs(1);
         let first = self.first.min((lifetime / 100).max(least));
         Self { first, longest: self.longest.min((lifetime / 20).max(first)) }
+    }
+
+    /// The pace for a certificate that has so long left: never more than a tenth of that between two attempts, so
+    /// that there are many before its end, and one soon after whatever failed has been mended.
+    #[must_use]
+    pub fn with_left(self, left: Duration) -> Self {
+        Self { first: self.first, longest: self.longest.min((left / 10).max(self.first)) }
     }
 
     /// The delay after `attempts` failures in a row; `chance` in 0..1 spreads it over a quarter more.
@@ -69,7 +86,12 @@ impl Failure {
         let asked = error.retry_after().map(|at| at.min(now + LONGEST_RETRY_AFTER));
         // A full second later, as fractions are cut off: never before the CA's time.
         let next = unix(asked.map_or(now + delay, |at| at.max(now + delay)) + Duration::from_millis(999));
-        Self { attempts, error: error.to_string(), at: unix(now), next }
+        Self { attempts, error: error.to_string(), at: unix(now), next, settings: String::new() }
+    }
+
+    /// The same, by these settings.
+    pub(super) fn by(self, settings: String) -> Self {
+        Self { settings, ..self }
     }
 
     pub(super) fn next(&self) -> SystemTime {

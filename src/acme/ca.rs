@@ -42,6 +42,9 @@ pub(super) trait Ca: Send + Sync + 'static {
     /// Makes an order and gets the certificate.
     async fn order(&self, job: &Job<'_>) -> Result<(), AcmeError>;
 
+    /// Asks the CA a small question that costs it next to nothing, to see whether it is up.
+    async fn probe(&self, acme: &config::Acme) -> Result<(), AcmeError>;
+
     /// When the CA wants the certificate renewed; none where it does not say.
     async fn renewal_info(&self, acme: &config::Acme, issued: &Issued) -> Result<Option<RenewalInfo>, AcmeError>;
 }

@@ -6,6 +6,7 @@ use instant_acme::CertificateIdentifier;
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
+use super::AcmeError;
 use super::ca::Ca;
 use super::clock::{from_unix, unix};
 use super::renewal;
@@ -151,19 +152,23 @@ impl Issued {
     }
 
     /// Asks the CA for renewal information and keeps the answer. What goes wrong is not serious: the last
-    /// answer stands, or the lifetime decides.
+    /// answer stands, or the lifetime decides. No `ca`: it is down, and asked later.
     pub(super) async fn ask_ari(
         &mut self,
-        ca: &dyn Ca,
+        ca: Option<&dyn Ca>,
         acme: &config::Acme,
         storage: &dyn Storage,
         now: SystemTime,
     ) -> Result<(), StorageError> {
-        let (window, retry_after) = match ca.renewal_info(acme, self).await {
+        let answer = match ca {
+            Some(ca) => ca.renewal_info(acme, self).await,
+            None => Err(AcmeError::Ended("down")),
+        };
+        let (window, retry_after) = match answer {
             Ok(Some((window, retry_after))) => (Some(window), Some(retry_after)),
-            // A CA that does not speak of renewals today is not asked daily for each certificate whether it does now.
+            // A CA that does not speak of renewals today is not asked again for this certificate.
             Ok(None) => {
-                self.meta.ari = Some(Ari { window: None, ask_again: unix(now + self.validity().lifetime() / 4) });
+                self.meta.ari = Some(Ari { window: None, ask_again: unix(now + self.validity().lifetime()) });
                 return self.meta.save(storage, &self.id).await;
             }
             Err(error) => {

@@ -91,6 +91,14 @@ pub enum AcmeError {
         /// When it is asked again.
         until: SystemTime,
     },
+    /// The CA is down, and nobody asks it for a certificate.
+    #[error("{error} (the CA is down, and asked again later)")]
+    Down {
+        /// Why it is taken for down.
+        error: String,
+        /// When it is asked whether it is up again.
+        until: SystemTime,
+    },
     /// Every issuer failed.
     #[error("no issuer issued: {}", .0.iter().map(|(issuer, error)| format!("{issuer}: {error}")).collect::<Vec<_>>().join("; "))]
     All(Vec<(String, AcmeError)>),
@@ -147,7 +155,7 @@ impl AcmeError {
     pub fn retry_after(&self) -> Option<SystemTime> {
         match self {
             Self::Unavailable { retry_after, .. } | Self::Refused { retry_after, .. } => *retry_after,
-            Self::Budget { until, .. } | Self::Resting { until, .. } => Some(*until),
+            Self::Budget { until, .. } | Self::Resting { until, .. } | Self::Down { until, .. } => Some(*until),
             // The first that may be asked.
             Self::All(all) => all.iter().map(|(_, error)| error.retry_after()).min().flatten(),
             _ => None,
@@ -157,9 +165,27 @@ impl AcmeError {
     /// Whether no CA was asked: nothing failed that has to be counted.
     pub(super) fn is_only_waiting(&self) -> bool {
         match self {
-            Self::Budget { .. } | Self::Resting { .. } => true,
+            Self::Budget { .. } | Self::Resting { .. } | Self::Down { .. } => true,
             Self::All(all) => all.iter().all(|(_, error)| error.is_only_waiting()),
             _ => false,
+        }
+    }
+
+    /// Whether every CA that may be asked is down.
+    pub(super) fn is_outage(&self) -> bool {
+        match self {
+            Self::Down { .. } => true,
+            Self::All(all) => all.iter().all(|(_, error)| error.is_outage()),
+            _ => false,
+        }
+    }
+
+    /// Whether the CA as a whole may be what failed, and not this one order.
+    pub(super) fn may_be_an_outage(&self) -> bool {
+        match self {
+            Self::Refused { status, kind, .. } => *status >= 500 && kind != "rateLimited",
+            Self::Protocol(_) => true,
+            other => other.is_no_answer(),
         }
     }
 

@@ -1,21 +1,22 @@
-//! [`Manager`]: a task for each certificate that is wanted, so that one's failure never holds up another.
+//! [`Manager`]: what the rest of doorward asks of ACME. The work is done by the keeper ([`keep`]).
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
-use prometheus::{IntCounterVec, Opts, Registry};
-use tokio::sync::{Semaphore, watch};
+use prometheus::Registry;
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::ask::Asker;
-use super::budget::Budget;
 use super::ca::Ca;
+use super::keeper::keep;
+use super::line::{Class, Waiting};
 use super::network::Network;
+use super::outage::IssuerStatus;
 use super::plan::Step;
 use super::tended::Tended;
-use super::tending::{Shared, tend};
+use super::tending::Shared;
 use super::wanted::{Wanted, by_id, wildcards};
 use super::{Clock, Dns01, Http01, Pace, Solver, State, Status, TlsAlpn01};
 use crate::certs::{Challenges, LocalIssuer, Table};
@@ -24,15 +25,6 @@ use crate::dns;
 use crate::drain::Watch;
 use crate::names::HostPattern;
 use crate::storage::Storage;
-
-/// Orders that are under way at once.
-const ORDERS: usize = 8;
-/// Those of them for names without a certificate: renewals never wait behind these.
-const FRESH: usize = 6;
-/// Certificates that are looked at in the storage at once.
-const LOOKS: usize = 16;
-/// Questions for a renewal window at once: apart from the orders, which must never wait for them.
-const ASKS: usize = 4;
 
 /// What the manager works with.
 #[derive(Clone, Debug)]
@@ -57,13 +49,8 @@ pub struct Services {
 pub struct Manager {
     shared: Arc<Shared>,
     drain: Watch,
-    acme: watch::Sender<Option<Arc<config::Acme>>>,
-    entries: Mutex<BTreeMap<CertificateId, Entry>>,
-}
-
-struct Entry {
-    certificate: Arc<Tended>,
-    task: AbortHandle,
+    /// The keeper, from the first update on.
+    keeper: Mutex<Option<AbortHandle>>,
 }
 
 impl Manager {
@@ -87,26 +74,8 @@ impl Manager {
         registry: &Registry,
         drain: Watch,
     ) -> Result<Self, prometheus::Error> {
-        let options = Opts::new("doorward_acme_orders_total", "Attempts to get a certificate, by issuer and outcome");
-        let counter = IntCounterVec::new(options, &["issuer", "outcome"])?;
-        registry.register(Box::new(counter.clone()))?;
-        let [orders, fresh, looks, asks] = [ORDERS, FRESH, LOOKS, ASKS].map(Semaphore::new);
-        let budget = Budget::new(Arc::clone(&services.storage));
-        let shared = Shared {
-            services,
-            orders,
-            looks,
-            asks,
-            fresh,
-            permit: ArcSwapOption::empty(),
-            ca,
-            solvers,
-            budget,
-            counter,
-            wildcards: ArcSwap::default(),
-        };
-        let entries = Mutex::default();
-        Ok(Self { shared: Arc::new(shared), drain, acme: watch::Sender::new(None), entries })
+        let shared = Arc::new(Shared::new(services, ca, solvers, registry)?);
+        Ok(Self { shared, drain, keeper: Mutex::default() })
     }
 
     /// Sets what is wanted, at the start (after the directories were loaded, as what they cover is not ordered)
@@ -119,31 +88,28 @@ impl Manager {
         wanted: Vec<Wanted>,
         self_signed: &[(CertificateId, Vec<HostPattern>)],
     ) {
-        self.acme.send_if_modified(|current| {
+        self.shared.acme.send_if_modified(|current| {
             let changed = current.as_deref() != acme.as_ref();
             if changed {
+                say_what_waits(current.as_deref(), acme.as_ref());
                 *current = acme.map(Arc::new);
             }
             changed
         });
         let wanted = by_id(wanted);
         self.shared.wildcards.store(Arc::new(wildcards(&wanted)));
-        let mut entries = self.entries();
-        entries.retain(|id, entry| {
-            let stays = match wanted.get(id) {
-                Some(wanted) => *wanted == entry.certificate.wanted,
-                // What was got on demand is looked after as long as anything is.
-                None => entry.certificate.wanted.on_demand && self.shared.permit.load().is_some(),
-            };
-            if !stays {
-                entry.task.abort();
-            }
-            stays
+        // What was got on demand is looked after as long as anything is.
+        let on_demand = self.shared.permit.load().is_some();
+        self.shared.desk().retain(|one| match wanted.get(&one.id) {
+            Some(wanted) => wanted == one,
+            None => one.on_demand && on_demand,
         });
         self.update_self_signed(&wanted, self_signed);
-        for (id, wanted) in wanted {
-            entries.entry(id).or_insert_with(|| self.start(wanted));
-        }
+        let now = self.now();
+        let mut desk = self.shared.desk();
+        wanted.into_values().for_each(|wanted| desk.add(wanted, now));
+        drop(desk);
+        self.wake();
     }
 
     /// Who is asked before a certificate that was got on demand is renewed; none: none is.
@@ -151,32 +117,34 @@ impl Manager {
         let none = asker.is_none();
         self.shared.permit.store(asker);
         if none {
-            self.entries().retain(|_, entry| {
-                let stays = !entry.certificate.wanted.on_demand;
-                if !stays {
-                    entry.task.abort();
-                }
-                stays
-            });
+            self.shared.desk().retain(|wanted| !wanted.on_demand);
         }
     }
 
     /// Looks after a certificate that was got on demand, from now on.
     pub(super) fn look_after(&self, wanted: Wanted) {
-        self.entries().entry(wanted.id.clone()).or_insert_with(|| self.start(wanted));
+        let now = self.now();
+        self.shared.desk().add(wanted, now);
+        self.wake();
     }
 
     /// Gets a certificate now, with one attempt, unless the last one failed a moment ago. It is not looked after.
     pub(super) async fn obtain(&self, wanted: Wanted) -> Result<(), String> {
-        let acme = self.acme.borrow().clone();
-        let Some(acme) = acme else { return Err("there is no issuer".to_owned()) };
-        let (shared, tended) = (&self.shared, Tended::new(wanted));
-        let some = Some(Arc::clone(&acme));
-        let before = shared.look(&some, &tended, false).await;
+        let Some(acme) = self.shared.acme() else { return Err("there is no issuer".to_owned()) };
+        let shared = &self.shared;
+        let before = shared.look(Some(&acme), &wanted, false).await;
         if matches!(before.step, Step::Order { .. }) {
-            shared.take_turn(&acme, &tended, false).await.map_err(|error| error.to_string())?;
+            if let Some((error, ..)) = shared.outages.all_down(&acme) {
+                return Err(error);
+            }
+            let (done, outcome) = oneshot::channel();
+            let tended = Arc::new(Tended::new(wanted.clone()));
+            let waiting = Waiting { tended, acme: Arc::clone(&acme), forced: false, done: Some(done) };
+            shared.desk().line.push(Class::OnDemand, waiting);
+            self.wake();
+            outcome.await.map_err(|_| "doorward is stopping".to_owned())??;
         }
-        let after = shared.look(&some, &tended, false).await;
+        let after = shared.look(Some(&acme), &wanted, false).await;
         match after.state {
             State::Valid | State::Covered => Ok(()),
             _ => Err(after.failure.map_or_else(|| "no certificate came of it".to_owned(), |failure| failure.error)),
@@ -185,19 +153,46 @@ impl Manager {
 
     /// The time that renewals go by.
     pub(super) fn now(&self) -> SystemTime {
-        self.shared.services.clock.now()
+        self.shared.now()
     }
 
     /// How each wanted certificate stands, by id.
     #[must_use]
     pub fn status(&self) -> Vec<Status> {
-        let acme = self.acme.borrow().clone();
-        let status = |entry: &Entry| {
-            let tended = &entry.certificate;
-            let issuer = tended.wanted.acme(acme.as_ref()).map(|acme| acme.issuer.name.clone());
-            Status { issuer, progress: tended.progress.list(), ..tended.status().clone() }
-        };
-        self.entries().values().map(status).collect()
+        let acme = self.shared.acme();
+        let all: Vec<_> = self.shared.desk().all().cloned().collect();
+        let mut all: Vec<_> = all.iter().map(|tended| self.status_of(tended, acme.as_ref())).collect();
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        all
+    }
+
+    /// How one certificate stands; none where nobody wants it.
+    #[must_use]
+    pub fn status_one(&self, id: &CertificateId) -> Option<Status> {
+        let acme = self.shared.acme();
+        let tended = self.shared.desk().get(id).cloned()?;
+        Some(self.status_of(&tended, acme.as_ref()))
+    }
+
+    fn status_of(&self, tended: &Tended, acme: Option<&Arc<config::Acme>>) -> Status {
+        let own = tended.wanted.acme(acme);
+        let mut status = tended.status();
+        status.issuer = own.as_ref().map(|acme| acme.issuer.name.clone());
+        if status.state == State::Waiting
+            && let Some((why, since, next)) = own.as_ref().and_then(|acme| self.shared.outages.all_down(acme))
+        {
+            status.state = State::Failing;
+            status.last_error = Some(format!("{why} (the CA is down, and asked again later)"));
+            status.last_failure = Some(since);
+            status.next_attempt = Some(next);
+        }
+        status
+    }
+
+    /// How each issuer of the config fares.
+    #[must_use]
+    pub fn issuers(&self) -> Vec<IssuerStatus> {
+        self.shared.acme().map(|acme| self.shared.outages.status(&acme)).unwrap_or_default()
     }
 
     /// Whether there is a way to prove this name as things stand.
@@ -212,23 +207,28 @@ impl Manager {
 
     /// Orders the certificate now, whatever its age and whatever failed before. Returns whether it is wanted.
     pub fn renew(&self, id: &CertificateId) -> bool {
-        let entries = self.entries();
-        let Some(entry) = entries.get(id) else { return false };
-        entry.certificate.force();
+        let now = self.now();
+        let mut desk = self.shared.desk();
+        let Some(tended) = desk.get(id) else { return false };
+        tended.force();
+        let acme = tended.wanted.acme(self.shared.acme().as_ref());
+        desk.poke(id, now);
+        drop(desk);
+        if let Some(acme) = acme {
+            self.shared.outages.hurry(&acme);
+        }
+        self.wake();
         true
     }
 
-    fn start(&self, wanted: Wanted) -> Entry {
-        let certificate = Arc::new(Tended::new(wanted));
-        let (shared, tended, acme, mut drain) =
-            (Arc::clone(&self.shared), Arc::clone(&certificate), self.acme.subscribe(), self.drain.clone());
-        let task = tokio::spawn(async move {
-            tokio::select! {
-                () = tend(&shared, &tended, acme) => {}
-                _ = drain.signaled() => {}
-            }
+    /// Wakes the keeper, and starts it the first time.
+    fn wake(&self) {
+        let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        keeper.get_or_insert_with(|| {
+            let (shared, acme, drain) = (Arc::clone(&self.shared), self.shared.acme.subscribe(), self.drain.clone());
+            tokio::spawn(keep(shared, acme, drain)).abort_handle()
         });
-        Entry { certificate, task: task.abort_handle() }
+        self.shared.wake.notify_one();
     }
 
     fn update_self_signed(
@@ -246,21 +246,35 @@ impl Manager {
             tracing::error!(%error, "a self-signed certificate cannot be made");
         }
     }
-
-    fn entries(&self) -> MutexGuard<'_, BTreeMap<CertificateId, Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Manager {
     fn drop(&mut self) {
-        self.entries().values().for_each(|entry| entry.task.abort());
+        if let Some(keeper) = self.keeper.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            keeper.abort();
+        }
     }
 }
 
 impl std::fmt::Debug for Manager {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Manager").field("certificates", &self.entries().len()).finish_non_exhaustive()
+        f.debug_struct("Manager").field("certificates", &self.shared.desk().len()).finish_non_exhaustive()
+    }
+}
+
+/// Says which changes certificates that there are take up only when they are renewed.
+fn say_what_waits(before: Option<&config::Acme>, now: Option<&config::Acme>) {
+    let (Some(before), Some(now)) = (before, now) else { return };
+    for (what, changed) in [
+        ("key", before.key != now.key),
+        ("profile", before.issuer.profile != now.issuer.profile && before.issuer.directory == now.issuer.directory),
+    ] {
+        if changed {
+            tracing::info!(
+                "the new {what} of [acme] is for certificates that are ordered from now on; those that there are take \
+                 it up when they are renewed: `doorward certs renew ID --force` does it at once"
+            );
+        }
     }
 }
 

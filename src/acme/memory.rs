@@ -23,6 +23,9 @@ pub(super) struct Memory {
     /// The issuers whose test CA has issued for these names.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) staged: BTreeSet<String>,
+    /// By which settings issuers and challenges failed: with others they are asked again.
+    #[serde(default)]
+    settings: String,
 }
 
 /// An issuer that failed, and is not asked again for a while.
@@ -42,11 +45,29 @@ impl Memory {
     }
 
     pub(super) async fn save(&self, storage: &dyn Storage, id: &CertificateId) -> Result<(), StorageError> {
-        if *self == Self::default() {
+        if *self == (Self { settings: self.settings.clone(), ..Self::default() }) {
             return storage.delete(&keys::attempts(id)).await;
         }
         // Plain fields: serialising them cannot fail.
         storage.write(&keys::attempts(id), &serde_json::to_vec(self).unwrap_or_default()).await
+    }
+
+    /// The same, without the failures by other settings than these.
+    pub(super) fn by(self, settings: &str) -> Self {
+        if self.settings == settings {
+            return self;
+        }
+        Self { staged: self.staged, ..Self::default() }
+    }
+
+    /// Whether any issuer or challenge has failed.
+    pub(super) fn has_failures(&self) -> bool {
+        !self.resting.is_empty() || self.failed != Failed::default()
+    }
+
+    /// What it is about was tried by these settings.
+    pub(super) fn tried_by(&mut self, settings: String) {
+        self.settings = settings;
     }
 
     /// Why the issuer is not asked now, and until when.

@@ -1,10 +1,13 @@
 //! ACME (RFC 8555): who needs a certificate, when, and how one is got. Floor 5.
 //!
-//! The [`Manager`] has a task for each certificate that is wanted (`tending`). A task works out when its
-//! certificate is due (`renewal`), waits, takes the lock in storage, looks again whether there still is something
-//! to do, and takes a `turn`: it asks issuer by issuer and tries challenge by challenge, each order within the CA's
-//! limits (`budget`) and made by `issuer`. Names can come from handshakes too ([`OnDemandIssuer`]). The result goes to the storage and nowhere else: `certs::Stored` serves it from there,
-//! on this node and on every other. What fails is kept (`backoff`) and tried again ever more seldom.
+//! The [`Manager`] has one task (`keeper`) for all certificates that are wanted, and a `desk` on which they lie in
+//! the order of time. It looks at one when its time comes (`plan`, `renewal`). What is to be ordered stands in a
+//! `line`: renewals first, and so many at once for each CA. An order takes the lock in storage, looks again whether
+//! there still is something to do, and takes a `turn`: it asks issuer by issuer and tries challenge by challenge,
+//! each order within the CA's limits (`budget`) and made by `issuer`. A CA that is down is left alone by all
+//! (`outage`). Names can come from handshakes too ([`OnDemandIssuer`]). The result goes to the storage and nowhere
+//! else: `certs::Stored` serves it from there, on this node and on every other. What fails is kept (`backoff`) and
+//! tried again ever more seldom. All of it is made anew from the storage at a start.
 
 mod account;
 mod ask;
@@ -14,17 +17,23 @@ mod budget;
 mod ca;
 mod certificate;
 mod clock;
+mod desk;
 mod dns01;
 mod error;
 mod guard;
 mod http01;
+mod identity;
 mod issuer;
+mod keeper;
 mod ledger;
+mod line;
 mod manager;
 mod memory;
 mod network;
 mod on_demand;
+mod outage;
 mod plan;
+mod probe;
 mod progress;
 mod record;
 mod renewal;
@@ -39,15 +48,17 @@ mod turn;
 mod wanted;
 
 pub use account::account_uri;
-pub use asked::{Asked, Reason, find_issuer, revoke, revoked};
+pub use asked::{Asked, Reason, find_issuer, revoke};
 pub use backoff::Pace;
 pub use budget::{BudgetView, LimitView, budget};
 pub use clock::{Clock, ClockHand};
 pub use dns01::Dns01;
 pub use error::AcmeError;
 pub use http01::Http01;
+pub use identity::caa_identities;
 pub use manager::{Manager, Services};
 pub use on_demand::OnDemandIssuer;
+pub use outage::IssuerStatus;
 pub use renewal::{Validity, Window};
 pub use solver::{Challenge, Solver, lock_name};
 pub use status::{Kept, State, Status};

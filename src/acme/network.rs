@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use super::ca::{Ca, Job, RenewalInfo};
 use super::certificate::Issued;
 use super::issuer::Issuer;
+use super::probe;
 use super::record::Record;
 use super::solver::{self, Solver};
 use super::{AcmeError, Clock, account};
@@ -55,6 +56,10 @@ impl Ca for Network {
         }
         issuer.finish(job.id).await;
         ordered
+    }
+
+    async fn probe(&self, acme: &config::Acme) -> Result<(), AcmeError> {
+        probe::probe(&acme.issuer).await
     }
 
     async fn renewal_info(&self, acme: &config::Acme, issued: &Issued) -> Result<Option<RenewalInfo>, AcmeError> {

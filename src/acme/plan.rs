@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use instant_acme::CertificateIdentifier;
 
-use super::backoff::Failure;
+use super::backoff::{Failure, settings_of};
 use super::certificate::{Issued, seconds};
 use super::clock::{from_unix, unix};
 use super::record::Record;
@@ -14,6 +14,7 @@ use super::wanted::Wildcards;
 use super::{AcmeError, Services, Wanted};
 use crate::certs::{Certificate, Origin, Vault};
 use crate::config::{self, CertificateId};
+use crate::dns;
 use crate::names::HostPattern;
 
 /// How soon it is seen that a directory's certificate no longer covers the names.
@@ -63,7 +64,8 @@ pub(super) async fn plan(
             tracing::error!(certificate = %wanted.id, %error, "the storage cannot be used");
             let now = services.clock.now();
             let next = now + STORAGE_LOOK;
-            let failure = Failure { attempts: 1, error: error.to_string(), at: unix(now), next: unix(next) };
+            let (at, next_at, settings) = (unix(now), unix(next), String::new());
+            let failure = Failure { attempts: 1, error: error.to_string(), at, next: next_at, settings };
             let step = Step::Wait(Some(next));
             let state = State::Failing;
             Plan {
@@ -90,6 +92,9 @@ async fn look(
     let (storage, now) = (&services.storage, services.clock.now());
     let issued = Issued::load(&**storage, &wanted.id, now).await?;
     let failure = Failure::load(&**storage, &wanted.id).await?;
+    // What an operator mended is tried at once, also where doorward was stopped for it.
+    let failure =
+        failure.filter(|failure| acme.is_none_or(|acme| failure.settings == settings(services, acme, wanted)));
     let mut plan = Plan {
         step: Step::Wait(None),
         state: State::Disabled,
@@ -147,6 +152,21 @@ async fn look(
         }
     }
     Ok(plan)
+}
+
+/// What stands for all settings that decide whether these names can be had: the issuers', and those of whoever can
+/// change their zones.
+pub(super) fn settings(services: &Services, acme: &config::Acme, wanted: &Wanted) -> String {
+    let zones = |solver: &Arc<dns::Solver>| format!("{:?} {:?}", solver.config, solver.config.settings);
+    let mut all: Vec<String> = vec![settings_of(acme)];
+    // A wildcard's answer may be in any zone, where a CNAME leads there.
+    match wanted.names.iter().any(HostPattern::is_wildcard) {
+        true => all.extend(services.dns.all().iter().map(zones)),
+        false => {
+            all.extend(wanted.names.iter().filter_map(|name| services.dns.covering(name.base())).map(|s| zones(&s)))
+        }
+    }
+    super::short_hash(all.iter().map(String::as_str))
 }
 
 /// Whether another certificate makes an order needless.

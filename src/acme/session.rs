@@ -167,7 +167,7 @@ impl HttpClient for Recorder {
 }
 
 /// Seconds or a date (RFC 9110 §10.2.3).
-fn parse_retry_after(value: &HeaderValue, now: SystemTime) -> Option<SystemTime> {
+pub(super) fn parse_retry_after(value: &HeaderValue, now: SystemTime) -> Option<SystemTime> {
     let text = value.to_str().ok()?.trim();
     match text.parse::<u64>() {
         Ok(seconds) => now.checked_add(Duration::from_secs(seconds)),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::budget::{Budget, Purpose};
 use super::ca::{Ca, Job};
 use super::memory::Memory;
-use super::plan::{Plan, Step};
+use super::outage::Outages;
+use super::plan::{self, Plan, Step};
 use super::progress::Progress;
 use super::solver::Solver;
 use super::{AcmeError, Services, Wanted};
@@ -19,6 +20,8 @@ pub(super) struct Turn<'a> {
     pub(super) services: &'a Services,
     pub(super) ca: &'a dyn Ca,
     pub(super) budget: &'a Budget,
+    /// Which CAs are down.
+    pub(super) outages: &'a Outages,
     /// Every way to prove names.
     pub(super) solvers: &'a [Arc<dyn Solver>],
     pub(super) acme: &'a config::Acme,
@@ -37,10 +40,15 @@ impl Turn<'_> {
     /// [`AcmeError`]: of the one issuer, or of all.
     pub(super) async fn take(&self) -> Result<String, AcmeError> {
         let (storage, id) = (&*self.services.storage, &self.wanted.id);
+        let settings = || plan::settings(self.services, self.acme, self.wanted);
         let mut memory = Memory::load(storage, id).await?;
+        if memory.has_failures() {
+            memory = memory.by(&settings());
+        }
         let before = memory.clone();
         let done = self.ask_each(&mut memory).await;
         if memory != before {
+            memory.tried_by(settings());
             memory.save(storage, id).await?;
         }
         done
@@ -51,6 +59,10 @@ impl Turn<'_> {
         let mut errors = Vec::new();
         for issuer in self.acme.issuers() {
             let now = self.services.clock.now();
+            if let Some(down) = self.outages.refusal(&issuer.directory) {
+                errors.push((issuer.name.clone(), down));
+                continue;
+            }
             if let Some((until, error)) = memory.resting(&issuer.name, now).filter(|_| !self.forced) {
                 errors.push((issuer.name.clone(), AcmeError::Resting { error: error.to_owned(), until }));
                 continue;
@@ -59,6 +71,10 @@ impl Turn<'_> {
                 Ok(()) => {
                     memory.worked(&issuer.name);
                     return Ok(issuer.name.clone());
+                }
+                Err(error) if self.outages.is_why(self.ca, &self.acme.asking(issuer), &error).await => {
+                    let down = self.outages.refusal(&issuer.directory);
+                    errors.push((issuer.name.clone(), down.unwrap_or(error)));
                 }
                 Err(error) if !several || !error.is_the_issuers() => return Err(error),
                 Err(error) => {
@@ -70,7 +86,10 @@ impl Turn<'_> {
                 }
             }
         }
-        Err(AcmeError::All(errors))
+        match errors.pop() {
+            Some((_, only)) if !several => Err(only),
+            last => Err(AcmeError::All(errors.into_iter().chain(last).collect())),
+        }
     }
 
     async fn ask(&self, issuer: &Issuer, memory: &mut Memory) -> Result<(), AcmeError> {

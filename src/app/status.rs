@@ -2,9 +2,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::State;
+use super::{State, endpoints};
 use crate::acme;
-use crate::admin::view::{AcmeState, AcmeView, CertificateState, CertificateView, ListenerView, StatusView};
+use crate::admin::view::{
+    AcmeState, AcmeView, CertificateState, CertificateView, IssuerView, ListenerView, StatusView,
+};
 use crate::certs::directory::ForceError;
 use crate::certs::{Certificate, Warning, directory, unix_now};
 use crate::config::CertificateId;
@@ -28,6 +30,8 @@ pub(super) fn view(state: &State) -> StatusView {
         connections: state.workers.iter().map(crate::listen::Worker::connections).sum(),
         certificates: certificates(state),
         acme: state.certificates.acme().into_iter().map(acme_view).collect(),
+        backends: endpoints::views(&state.shared.settings.load()),
+        issuers: state.certificates.issuers().into_iter().map(issuer_view).collect(),
     }
 }
 
@@ -112,6 +116,11 @@ fn served(certificate: &Certificate, now: i64, source: String) -> CertificateVie
         source,
         message: (!warnings.is_empty()).then(|| warnings.join("; ")),
     }
+}
+
+fn issuer_view(status: acme::IssuerStatus) -> IssuerView {
+    let acme::IssuerStatus { issuer, down_since, next_probe, error } = status;
+    IssuerView { issuer, down_since, next_probe, error }
 }
 
 fn acme_view(status: acme::Status) -> AcmeView {

@@ -9,7 +9,7 @@ use super::output::{Style, complain, safe, say, styled};
 use super::{DONE, Daemon, FAILED, admin_socket};
 use crate::admin::client::Client;
 use crate::admin::view::{
-    AcmeState, AcmeView, CertificateState, CertificateView, ReloadOutcome, ReloadView, RunState, StatusView,
+    AcmeState, AcmeView, CertificateState, CertificateView, IssuerView, ReloadOutcome, ReloadView, RunState, StatusView,
 };
 
 /// How many certificates the table shows of those that are well.
@@ -17,7 +17,7 @@ const SHOWN: usize = 20;
 /// From how many days on an expiry stands out.
 const SOON: i64 = 7;
 
-/// Show how a running doorward is: listeners, certificates, ACME, the last reload.
+/// Show how a running doorward is: listeners, backends, certificates, ACME, the last reload.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  doorward status\n  doorward status --json | jq '.certificates[] | select(.state != \"served\")'"
@@ -85,8 +85,10 @@ fn render(status: &StatusView, now: i64, shown: usize) -> String {
         listeners.row(Style::Plain, [listener.protocol.clone(), listener.address.to_string(), public]);
     }
     listeners.show(&mut out);
+    super::backends::show(&mut out, &status.backends);
     show_certificates(&mut out, &status.certificates, now, shown);
     show_acme(&mut out, &status.acme, now);
+    show_issuers(&mut out, &status.issuers, now);
     out
 }
 
@@ -151,6 +153,8 @@ fn show_acme(out: &mut String, acme: &[AcmeView], now: i64) {
     for view in sorted {
         let next = |what: &str| view.next.map_or_else(String::new, |at| format!("{what} {}", until(at, now)));
         let (style, state, next) = match view.state {
+            // None of its own: the CA is down.
+            AcmeState::Failing if view.failures == 0 => (Style::Red, "FAILING".to_owned(), next("next try")),
             AcmeState::Failing => (Style::Red, format!("FAILING ({}x)", view.failures), next("next try")),
             AcmeState::Waiting => (Style::Yellow, "waiting".to_owned(), next("begins")),
             AcmeState::Ordering => (Style::Yellow, "ordering".to_owned(), String::new()),
@@ -162,28 +166,44 @@ fn show_acme(out: &mut String, acme: &[AcmeView], now: i64) {
     table.show(out);
 }
 
+/// Issuers that are up are not worth a line, unless another one is down.
+fn show_issuers(out: &mut String, issuers: &[IssuerView], now: i64) {
+    let mut table = Table::new("issuers");
+    let at = |seconds: Option<u64>| seconds.and_then(|seconds| i64::try_from(seconds).ok());
+    for view in issuers.iter().filter(|_| issuers.iter().any(|view| view.down_since.is_some())) {
+        let (style, state) = match at(view.down_since) {
+            Some(since) => (Style::Red, format!("DOWN since {}", ago(since, now))),
+            None => (Style::Plain, "up".to_owned()),
+        };
+        let next = at(view.next_probe).map_or_else(String::new, |at| format!("asked again {}", until(at, now)));
+        table.row(style, [view.issuer.clone(), state, next]);
+        view.error.iter().for_each(|error| table.note(error.clone()));
+    }
+    table.show(out);
+}
+
 /// Aligned columns under a title, and notes under rows.
-struct Table<const N: usize> {
+pub(super) struct Table<const N: usize> {
     title: &'static str,
     rows: Vec<(Style, [String; N], Vec<String>)>,
 }
 
 impl<const N: usize> Table<N> {
-    fn new(title: &'static str) -> Self {
+    pub(super) fn new(title: &'static str) -> Self {
         Self { title, rows: Vec::new() }
     }
 
-    fn row(&mut self, style: Style, cells: [String; N]) {
+    pub(super) fn row(&mut self, style: Style, cells: [String; N]) {
         self.rows.push((style, cells.map(|cell| safe(&cell)), Vec::new()));
     }
 
-    fn note(&mut self, note: String) {
+    pub(super) fn note(&mut self, note: String) {
         if let Some((_, _, notes)) = self.rows.last_mut() {
             notes.extend(note.lines().map(safe));
         }
     }
 
-    fn show(&self, out: &mut String) {
+    pub(super) fn show(&self, out: &mut String) {
         if self.rows.is_empty() {
             return;
         }
@@ -270,6 +290,16 @@ mod tests {
                 failures: 3,
                 message: Some("connection refused".to_owned()),
             }],
+            backends: vec![],
+            issuers: vec![
+                IssuerView {
+                    issuer: "letsencrypt".to_owned(),
+                    down_since: u64::try_from(NOW - 7200).ok(),
+                    next_probe: u64::try_from(NOW + 600).ok(),
+                    error: Some("status 503".to_owned()),
+                },
+                IssuerView { issuer: "zerossl".to_owned(), down_since: None, next_probe: None, error: None },
+            ],
         }
     }
 
@@ -286,6 +316,8 @@ mod tests {
         at("\nworkers changed: in force after a restart\n");
         at("2 workers, 1 route, 7 open connections");
         at("FAILING (3x)  cert-a  next try in 10 minutes  n1.example, n2.example, n3.example and 2 more");
+        at("letsencrypt  DOWN since 2 hours ago  asked again in 10 minutes\n    status 503\n");
+        at("zerossl      up");
         assert!(!text.contains('\u{1b}'), "no escape reaches the terminal");
     }
 

@@ -111,7 +111,7 @@ pub(super) const BUILT_IN: [BuiltIn; 8] = [
             orders: Some(Rate::new(1500, 3 * 3600)),
             per_domain: Some(Rate::new(30_000, 7 * 86_400)),
             duplicates: Some(Rate::new(30_000, 7 * 86_400)),
-            failures: Some(Rate::new(200, 3600)),
+            failures: Some(Rate::new(60, 3600)),
             renewals_exempt: true,
         },
         ..built_in("letsencrypt-staging", LETSENCRYPT_STAGING)
@@ -156,6 +156,12 @@ impl Issuer {
     #[must_use]
     pub fn is_built_in(&self) -> bool {
         known(&self.directory).is_some()
+    }
+
+    /// Whether it opens accounts by external account binding only, and there is none.
+    #[must_use]
+    pub fn lacks_eab(&self) -> bool {
+        self.eab.is_none() && known(&self.directory).is_some_and(|known| known.needs_eab)
     }
 
     /// Its test CA, where there is one; certificates of that one are of no use but to see that it would work.

@@ -13,7 +13,7 @@ use crate::route::Table;
 pub fn request_to_backend(head: &RequestHead, client: &Client, routes: &Table, out: &mut Vec<u8>) -> bool {
     let Ok(asked) = Asked::new(head, 443) else { return false };
     let Some(route) = routes.find(asked.host.as_str(), asked.path(), client.entrance.listener) else { return false };
-    headers::write_request(out, head, &asked, client, route, Framing::None, None);
+    headers::write_request(out, head, &asked, client, route, &[], (Framing::None, None));
     true
 }
 

@@ -13,10 +13,12 @@
 //! attempts/ID.json                    which issuers and challenges failed for it
 //! budget/ISSUER-HASH/orders.json      the orders of late at that CA
 //! budget/ISSUER-HASH/domains/NAME.json  its certificates and failed validations for a registered domain
+//! outages/HASH.json                   that the CA with the directory of that hash is down
 //! on-demand/NAME.json                 a name that got its certificate at a handshake
 //! failures/ID.json                    how often an order failed, and when the next may be tried
 //! dns/ID.json                         a DNS solver that was added by command, with its secrets
 //! dns-records/TOKEN.json              a DNS record that was written and has to be removed
+//! sticky/key                          what makes the cookies of sticky sessions
 //! ```
 
 use std::fmt;
@@ -59,6 +61,12 @@ pub struct Key(Arc<str>);
 #[must_use]
 pub fn account(issuer: &str, directory: &str) -> Key {
     Key::new(format!("accounts/{}/account.json", segment(&format!("{issuer}-{directory}"))))
+}
+
+/// What makes the cookies of sticky sessions: 32 bytes.
+#[must_use]
+pub fn sticky_key() -> Key {
+    Key::new("sticky/key".to_owned())
 }
 
 /// The order that is under way for a certificate.
@@ -143,6 +151,12 @@ pub fn budget_orders(ca: &str) -> Key {
 #[must_use]
 pub fn budget_domain(ca: &str, domain: &str) -> Key {
     Key::new(format!("{BUDGET}{}/domains/{}{JSON}", segment(ca), segment(domain)))
+}
+
+/// That the CA whose directory URL has this short hash is down.
+#[must_use]
+pub fn outage(directory: &str) -> Key {
+    Key::new(format!("outages/{}{JSON}", segment(directory)))
 }
 
 /// A name that is served on demand.

@@ -6,6 +6,7 @@ use rustls::SupportedCipherSuite;
 use rustls::server::{Accepted, AcceptedAlert, Acceptor, ClientHello};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::name;
 use crate::certs::{SignatureScheme, provider};
 use crate::names::{Hostname, Normalized};
 
@@ -52,9 +53,33 @@ pub enum HelloError {
     /// Not TLS, or no sound ClientHello. The alert was sent.
     #[error("no sound ClientHello: {0}")]
     Malformed(String),
+    /// A ClientHello that no handshake can come of here, as one of a client that is too old. Nothing was answered: it
+    /// may be for somebody else.
+    #[error("no sound ClientHello: {}", .0.why)]
+    Foreign(Box<Foreign>),
     /// The client went away.
     #[error("the client went away before its ClientHello was complete")]
     Closed,
+}
+
+/// A ClientHello that only somebody else may be able to answer.
+#[derive(Debug)]
+pub struct Foreign {
+    /// The name that the client asks for, canonical.
+    pub sni: Hostname,
+    /// Every byte read from the client so far.
+    pub bytes: Vec<u8>,
+    /// What is wrong with it.
+    pub why: String,
+    alert: Vec<u8>,
+}
+
+impl Foreign {
+    /// Sends the alert that it deserves here.
+    pub async fn refuse<IO: AsyncWrite + Unpin>(self, io: &mut IO) -> String {
+        send(io, self.alert).await;
+        self.why
+    }
 }
 
 impl Hello {
@@ -85,10 +110,13 @@ impl Hello {
             match feed(&mut acceptor, &bytes[fed..]) {
                 Ok(Some(accepted)) => return Self::new(io, &accepted, bytes).await,
                 Ok(None) => fed = bytes.len(),
-                Err((error, alert)) => {
-                    send(io, alert).await;
-                    return Err(HelloError::Malformed(error));
-                }
+                Err((why, alert)) => match name::asked_for(&bytes) {
+                    Some(sni) => return Err(HelloError::Foreign(Box::new(Foreign { sni, bytes, why, alert }))),
+                    None => {
+                        send(io, alert).await;
+                        return Err(HelloError::Malformed(why));
+                    }
+                },
             }
         }
     }

@@ -6,6 +6,7 @@
 mod accept;
 mod challenge;
 mod hello;
+mod name;
 mod server_config;
 mod session;
 mod stream;
@@ -14,6 +15,6 @@ mod tests;
 mod tickets;
 
 pub use accept::{AcceptError, Accepted, Acceptor, Alpn, OUTCOMES, TlsInfo};
-pub use hello::{Hello, HelloError};
+pub use hello::{Foreign, Hello, HelloError};
 pub use stream::Stream;
 pub use tickets::{Clock, Tickets};

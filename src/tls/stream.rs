@@ -226,6 +226,10 @@ impl<IO: Transport> Transport for Stream<IO> {
     fn reset_on_drop(&mut self) {
         self.io.reset_on_drop();
     }
+
+    fn end_untold(&mut self) {
+        self.io.end_untold();
+    }
 }
 
 impl<IO> fmt::Debug for Stream<IO> {

@@ -1,6 +1,6 @@
 //! Two years of the manager in seconds: real plans, locks, back-off, memory and budget over a storage in memory;
 //! the time is tokio's, which jumps to whatever is waited for next, and the CA is a model that keeps its own
-//! books. `DOORWARD_SIMULATION_NAMES=10000` makes it larger.
+//! books. `DOORWARD_SIMULATION_NAMES=100000` makes it larger.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -20,10 +20,12 @@ use crate::storage::{MemoryStorage, Storage, keys};
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 const YEARS: Duration = Duration::from_secs(730 * 86_400);
-/// The longest that a CA which is up again may wait to be asked, while a certificate is about to end.
-const NOTICE: Duration = Duration::from_secs(10 * 3600);
-const CERTIFICATES: usize = 1_000;
+/// How soon a CA that is up again is asked for a certificate that is due: the longest interval of questions whether
+/// it is up, and a while for those that go before; after a 429 its Retry-After of an hour as well.
+const NOTICE: Duration = Duration::from_secs(45 * 60);
+const CERTIFICATES: usize = 10_000;
 const SEED: u64 = 20_261_121;
+const SECOND: &str = "https://second.test/dir";
 
 /// The CA's own books. It refuses nothing by its limits: it writes down who would have been refused.
 struct Model {
@@ -52,6 +54,10 @@ struct Books {
     refused: u32,
     faults: Vec<String>,
     impatient: u32,
+    /// Orders and small questions while it was down.
+    asked_in_vain: (u32, u32),
+    /// Orders to the second CA.
+    second: u32,
     rests: HashMap<CertificateId, SystemTime>,
 }
 
@@ -64,16 +70,32 @@ impl Model {
         when.iter().any(|(from, to)| (*from..*to).contains(&now))
     }
 
-    /// The longest time between these two in which it was up all the time.
-    fn longest_up(&self, from: SystemTime, to: SystemTime) -> Duration {
-        let (mut at, mut longest) = (from, Duration::ZERO);
-        let mut down: Vec<_> = self.outages.iter().chain(&self.moods).copied().collect();
+    fn is_down(&self, directory: &str, now: SystemTime) -> bool {
+        directory != SECOND && self.is(&self.outages, now)
+    }
+
+    /// A time between these two in which it was up for so long that a certificate which was due could be had. With
+    /// much time left that is up to a tenth of it later, and after a 429 its Retry-After and up to an eighth.
+    fn chance(&self, from: SystemTime, to: SystemTime) -> Option<(SystemTime, SystemTime)> {
+        let after = |moody: bool, at: SystemTime| {
+            let left = to.duration_since(at).unwrap_or_default();
+            // It has come back, and those that have time are spread; or it said when to come back.
+            NOTICE + if moody { HOUR.max(left / 8) } else { (12 * HOUR).min(left / 10) }
+        };
+        let spans = |spans: &[(SystemTime, SystemTime)], moody| spans.iter().map(|s| (*s, moody)).collect::<Vec<_>>();
+        let mut down = [spans(&self.outages, false), spans(&self.moods, true)].concat();
         down.sort();
-        for (start, end) in down {
-            longest = longest.max(start.min(to).duration_since(at).unwrap_or_default());
-            at = at.max(end);
+        let (mut at, mut moody) = (from, false);
+        for ((start, end), mood) in down {
+            let until = start.min(to);
+            if until.duration_since(at).is_ok_and(|up| up > after(moody, at)) {
+                return Some((at, until));
+            }
+            if end > at {
+                (at, moody) = (end, mood || (moody && start <= at));
+            }
         }
-        longest.max(to.duration_since(at).unwrap_or_default())
+        to.duration_since(at).is_ok_and(|up| up > after(moody, at)).then_some((at, to))
     }
 
     fn is_old(&self, not_before: SystemTime, now: SystemTime) -> bool {
@@ -115,10 +137,13 @@ impl Ca for Model {
         let takes = Duration::from_millis(self.books().random.u64(500..20_000));
         *self.books().by_hour.entry(now.duration_since(self.start).expect("later").as_secs() / 3600).or_default() += 1;
         let directory = job.acme.issuer.directory.clone();
-        if self.is(&self.outages, now) {
+        if self.is_down(&directory, now) {
+            self.books().asked_in_vain.0 += 1;
             return Err(AcmeError::Unavailable { status: 503, directory, retry_after: None });
         }
-        if self.is(&self.moods, now) {
+        if directory == SECOND {
+            self.books().second += 1;
+        } else if self.is(&self.moods, now) {
             let mut books = self.books();
             books.refused += 1;
             let impatient = books.rests.insert(job.id.clone(), now + HOUR).is_some_and(|until| until > now);
@@ -179,6 +204,15 @@ impl Ca for Model {
         Ok(())
     }
 
+    async fn probe(&self, acme: &config::Acme) -> Result<(), AcmeError> {
+        let directory = acme.issuer.directory.clone();
+        if self.is_down(&directory, self.clock.now()) {
+            self.books().asked_in_vain.1 += 1;
+            return Err(AcmeError::Unavailable { status: 503, directory, retry_after: None });
+        }
+        Ok(())
+    }
+
     async fn renewal_info(&self, _acme: &config::Acme, issued: &Issued) -> Result<Option<RenewalInfo>, AcmeError> {
         // The CA speaks of renewals to some only: each of them asks every day.
         if !issued.summary.names[0].starts_with("ari") {
@@ -217,6 +251,10 @@ struct Node {
 }
 
 fn node(model: &Arc<Model>, acme: &config::Acme, wanted: &[Wanted], folder: &tempfile::TempDir) -> Node {
+    node_of(model, Some(acme), wanted.to_vec(), folder)
+}
+
+fn node_of(model: &Arc<Model>, acme: Option<&config::Acme>, wanted: Vec<Wanted>, folder: &tempfile::TempDir) -> Node {
     let table = Arc::new(Table::new());
     let services = Services {
         storage: Arc::clone(&model.storage),
@@ -230,34 +268,37 @@ fn node(model: &Arc<Model>, acme: &config::Acme, wanted: &[Wanted], folder: &tem
     let (drain, watch) = crate::drain::channel();
     let ca = Arc::clone(model) as Arc<dyn Ca>;
     let manager = Manager::with(services, ca, Vec::new(), &prometheus::Registry::new(), watch).expect("a manager");
-    manager.update(Some(acme.clone()), wanted.to_vec(), &[]);
+    manager.update(acme.cloned(), wanted, &[]);
     Node { manager, _drain: drain }
 }
 
-#[tokio::test(start_paused = true)]
-async fn two_years_go_by_and_nothing_ends_that_could_have_been_renewed() {
-    let began = std::time::Instant::now();
-    let start = UNIX_EPOCH + 20_800 * DAY;
-    let clock = Clock::of_tokio(start);
-    let limits = config::Issuer::default().limits;
-    let mut random = fastrand::Rng::with_seed(SEED);
-    // Outages of hours and of days, the longest longer than the spare time of a certificate of 6 days.
-    let mut spans = |count: u32, longest: Duration| {
-        let mut span = |n: u32| {
-            let at = start + YEARS / count * n + DAY * 10 + (YEARS / count / 3).mul_f64(random.f64());
-            (at, at + HOUR + longest.mul_f64(random.f64()))
-        };
-        (0..count).map(&mut span).collect::<Vec<_>>()
+/// Outages or moods, spread over the time.
+fn spans(
+    random: &mut fastrand::Rng,
+    start: SystemTime,
+    count: u32,
+    longest: Duration,
+) -> Vec<(SystemTime, SystemTime)> {
+    let mut span = |n: u32| {
+        let at = start + YEARS / count * n + DAY * 10 + (YEARS / count / 3).mul_f64(random.f64());
+        (at, at + HOUR + longest.mul_f64(random.f64()))
     };
-    let (outages, moods) = (spans(24, 4 * DAY), spans(10, DAY));
-    let model = Arc::new(Model {
+    (0..count).map(&mut span).collect()
+}
+
+fn model(
+    start: SystemTime,
+    outages: Vec<(SystemTime, SystemTime)>,
+    moods: Vec<(SystemTime, SystemTime)>,
+) -> Arc<Model> {
+    Arc::new(Model {
         storage: Arc::new(MemoryStorage::new()),
-        clock,
+        clock: Clock::of_tokio(start),
         start,
         outages,
         moods,
         incident: start + 300 * DAY,
-        limits,
+        limits: config::Issuer::default().limits,
         books: Mutex::new(Books {
             random: fastrand::Rng::with_seed(SEED + 1),
             orders: VecDeque::new(),
@@ -270,23 +311,38 @@ async fn two_years_go_by_and_nothing_ends_that_could_have_been_renewed() {
             refused: 0,
             faults: Vec::new(),
             impatient: 0,
+            asked_in_vain: (0, 0),
+            second: 0,
             rests: HashMap::new(),
         }),
-    });
+    })
+}
+
+fn wanted(all: &[String]) -> Vec<Wanted> {
+    let one = |name: &String| {
+        let names = vec![name.parse().expect("a name")];
+        Wanted { id: certificate_id(&names), names, self_signed_meanwhile: false, on_demand: false, asked: None }
+    };
+    all.iter().map(one).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_years_go_by_and_nothing_ends_that_could_have_been_renewed() {
+    let began = std::time::Instant::now();
+    let start = UNIX_EPOCH + 20_800 * DAY;
+    let mut random = fastrand::Rng::with_seed(SEED);
+    // Outages of hours and of days, the longest longer than the spare time of a certificate of 6 days.
+    let (outages, moods) = (spans(&mut random, start, 24, 4 * DAY), spans(&mut random, start, 10, DAY));
+    let model = model(start, outages, moods);
     let acme = config::Acme::default();
-    let all = names();
-    let wanted: Vec<_> = all
-        .iter()
-        .map(|name| {
-            let names = vec![name.parse().expect("a name")];
-            Wanted { id: certificate_id(&names), names, self_signed_meanwhile: false, on_demand: false, asked: None }
-        })
-        .collect();
+    let wanted = wanted(&names());
     let folder = tempfile::tempdir().expect("a folder");
     let mut running = node(&model, &acme, &wanted, &folder);
     let mut restarts = 0;
     while model.clock.now() < start + YEARS {
-        tokio::time::sleep(DAY.mul_f64(60.0 * random.f64())).await;
+        // Some follow each other within minutes, in the midst of orders.
+        let soon = restarts % 4 == 3;
+        tokio::time::sleep(if soon { HOUR / 4 } else { DAY * 60 }.mul_f64(random.f64())).await;
         drop(running);
         running = node(&model, &acme, &wanted, &folder);
         restarts += 1;
@@ -295,13 +351,103 @@ async fn two_years_go_by_and_nothing_ends_that_could_have_been_renewed() {
     let books = model.books();
     println!(
         "{} names, {} orders of which {} are renewals ({} by ARI), {} refused, {restarts} restarts: {:?}",
-        all.len(),
+        wanted.len(),
         books.issued.values().map(Vec::len).sum::<usize>(),
         books.renewals,
         books.replaced,
         books.refused,
         began.elapsed()
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_issuer_takes_over_while_the_first_is_down_for_weeks() {
+    let start = UNIX_EPOCH + 20_800 * DAY;
+    let model = model(start, vec![(start + 20 * DAY, start + 50 * DAY)], Vec::new());
+    let second = config::Issuer::new("second", SECOND);
+    let acme = config::Acme { fallback: vec![second], ..config::Acme::default() };
+    // Of 6 days all of them.
+    let wanted = wanted(&(0..300).map(|n| format!("short{n}.d{n}.com")).collect::<Vec<_>>());
+    let folder = tempfile::tempdir().expect("a folder");
+    let running = node(&model, &acme, &wanted, &folder);
+    tokio::time::sleep(30 * DAY).await;
+    let issuers = running.manager.issuers();
+    assert!(issuers[0].down_since.is_some() && issuers[0].next_probe.is_some(), "{issuers:?}");
+    assert_eq!(issuers[1].down_since, None);
+    // A restart knows that it is down.
+    let before = model.books().asked_in_vain.0;
+    drop(running);
+    let running = node(&model, &acme, &wanted, &folder);
+    tokio::time::sleep(15 * DAY).await;
+    assert_eq!(model.books().asked_in_vain.0, before, "it was asked no more than whether it is up");
+    tokio::time::sleep(15 * DAY).await;
+    let books = model.books();
+    assert!(before <= 8, "{before} orders to a CA that is down");
+    assert!(books.second >= 300 * 30 / 4 - 300, "{} by the second", books.second);
+    assert_eq!(running.manager.issuers()[0].down_since, None, "the first is back");
+    let back = books.issued.values().filter(|all| all.last().is_some_and(|(from, _)| *from > start + 50 * DAY));
+    assert!(back.count() > 290);
+    for (id, issued) in &books.issued {
+        let gap = issued.windows(2).find(|pair| pair[1].0 > pair[0].1);
+        assert_eq!(gap, None, "{id} ended");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ca_that_is_back_is_asked_for_those_nearest_to_their_end_first_and_slowly() {
+    let start = UNIX_EPOCH + 20_800 * DAY;
+    // All of them are due while it is down.
+    let outage = (start + 20 * DAY + HOUR, start + 40 * DAY);
+    let model = model(start, vec![outage], Vec::new());
+    let acme = config::Acme::default();
+    let wanted = wanted(&(0..200).map(|n| format!("mid{n}.d{n}.com")).collect::<Vec<_>>());
+    let folder = tempfile::tempdir().expect("a folder");
+    let running = node(&model, &acme, &wanted, &folder);
+    tokio::time::sleep(38 * DAY).await;
+    let status = running.manager.status();
+    let waiting = status.iter().filter(|one| one.state == State::Failing).collect::<Vec<_>>();
+    assert!(waiting.len() == 200, "{} wait", waiting.len());
+    assert!(waiting.iter().all(|one| one.failures == 0 && one.next_attempt.is_some()), "{:?}", waiting[0]);
+    assert!(waiting[0].last_error.as_deref().is_some_and(|error| error.contains("503")), "{:?}", waiting[0]);
+    let (orders, probes) = model.books().asked_in_vain;
+    assert!(orders <= 8, "{orders} orders in vain");
+    assert!((90..18 * 96 + 20).contains(&probes), "{probes} questions in 18 days");
+    tokio::time::sleep(3 * DAY).await;
+    let books = model.books();
+    let mut renewed: Vec<_> = books.issued.values().map(|all| (all[1].0, all[0].1)).collect();
+    renewed.sort();
+    assert!(renewed[0].0 < outage.1 + NOTICE, "{:?} after {:?}", renewed[0].0, outage.1);
+    let last = renewed[199].0.duration_since(renewed[0].0).expect("later");
+    assert!(last > 10 * HOUR && last < 13 * HOUR, "they are spread over {last:?}");
+    // By their ends, but for those that were under way side by side.
+    let early: Vec<_> = renewed[..50].iter().map(|(_, end)| *end).collect();
+    let late: Vec<_> = renewed[66..].iter().map(|(_, end)| *end).collect();
+    assert!(early.iter().max() <= late.iter().min(), "those nearest to their end go first");
+}
+
+#[tokio::test(start_paused = true)]
+#[ignore = "measures; run alone"]
+async fn what_a_certificate_that_is_looked_after_costs() {
+    const MANY: usize = 500_000;
+    let resident = || {
+        let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
+        let pages: usize = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number");
+        pages * 4096
+    };
+    let wanted = wanted(&(0..MANY).map(|n| format!("app{n}.customer{n}.com")).collect::<Vec<_>>());
+    let model = model(UNIX_EPOCH + 20_800 * DAY, Vec::new(), Vec::new());
+    let folder = tempfile::tempdir().expect("a folder");
+    let before = resident();
+    // No `[acme]`: each is looked at, and nothing is due.
+    let node = node_of(&model, None, wanted, &folder);
+    while node
+        .manager
+        .status_one(&certificate_id(&["app7.customer7.com".parse().expect("a name")]))
+        .is_some_and(|one| one.state == State::Starting)
+    {
+        tokio::time::sleep(DAY).await;
+    }
+    println!("{} bytes for each of {MANY}, names and ids apart", (resident() - before) / MANY);
 }
 
 fn judge(model: &Model, wanted: &[Wanted], manager: &Manager) {
@@ -317,8 +463,8 @@ fn judge(model: &Model, wanted: &[Wanted], manager: &Manager) {
             let due = *from + (*to - lifetime_of(*from, *to) / 3).duration_since(*from).expect("later");
             if next > *to {
                 ended += 1;
-                let chance = model.longest_up(due, *to);
-                assert!(chance < NOTICE, "{:?} ended at {to:?}, and the CA was up for {chance:?} before", one.names);
+                let chance = model.chance(due, *to);
+                assert_eq!(chance, None, "{:?} ended at {to:?}, and the CA was up before", one.names);
             }
             // What the CA wants replaced is replaced within days, not at its usual time.
             let by_ari = one.names[0].to_string().starts_with("ari");
@@ -339,6 +485,13 @@ fn judge(model: &Model, wanted: &[Wanted], manager: &Manager) {
     let busiest = books.by_hour.iter().filter(|(hour, _)| **hour > 24 * 30).map(|(_, orders)| *orders).max();
     let most = u32::try_from(wanted.len() / 8).expect("fits").max(20);
     assert!(busiest.is_some_and(|busiest| busiest <= most), "{busiest:?} orders in an hour, of {} names", wanted.len());
+    // While it is down it is asked for next to nothing: so many orders at once as find out that it is.
+    let (orders, probes) = books.asked_in_vain;
+    let down: Duration = model.outages.iter().map(|(from, to)| to.duration_since(*from).expect("later")).sum();
+    let outages = u32::try_from(model.outages.len()).expect("fits");
+    println!("{orders} orders and {probes} questions in {} hours of {outages} outages", down.as_secs() / 3600);
+    assert!(orders <= 8 * outages, "{orders} orders to a CA that was down");
+    assert!(u64::from(probes) <= down.as_secs() / 900 + u64::from(20 * outages), "{probes} questions");
     assert!(books.replaced > 0 && books.renewals > 0 && books.refused > 0, "all of it happened");
     println!("{ended} ended while the CA was down, at most {busiest:?} orders an hour");
     let states = manager.status();

@@ -60,7 +60,7 @@ pub(super) async fn serve<IO: Transport>(proxy: &Rc<Proxy>, client: &Client, io:
             Ok(false) => Next::Close,
             Err(failure) => {
                 head.begin(Method::GET, b"");
-                refuse(proxy, client, &wire, &head, &deadline, failure).await
+                Box::pin(refuse(proxy, client, &wire, &head, &deadline, failure)).await
             }
         };
         match next {
@@ -105,7 +105,7 @@ async fn one<IO: Transport>(
     wire.borrow_mut().begin(framing, settings.limits.request_body_bytes);
     let mut record = Record::begin(proxy);
     let mut response = ResponseHead::default();
-    let body = RequestBody { wire: Rc::clone(wire) };
+    let body = RequestBody { wire: Rc::clone(wire), settings: Rc::clone(&settings) };
     let request = Request { head, body, framing, client, deadline, extended: None };
     let interim = |interim: &ResponseHead| {
         if !head.http10 {

@@ -59,7 +59,10 @@ async fn what_is_written_comes_out_whole_whatever_the_pipe_holds() {
             from_client.read_to_end(&mut got_up),
             from_server.read_to_end(&mut got_down),
         );
-        (one.expect("sent"), two.expect("sent"), three.expect("a clean end"), four.expect("a clean end"));
+        one.expect("sent");
+        two.expect("sent");
+        three.expect("a clean end");
+        four.expect("a clean end");
         assert!(got_up == up && got_down == down, "changed on the way through {width} bytes");
     }
 }
