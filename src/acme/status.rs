@@ -33,6 +33,8 @@ pub struct Status {
     pub last_failure: Option<u64>,
     /// When the next attempt may be made.
     pub next_attempt: Option<u64>,
+    /// What the config has changed that is taken up only at the renewal.
+    pub pending: Option<String>,
     /// Names, and how far the last order is with each.
     pub progress: Vec<(String, String)>,
 }
@@ -73,6 +75,19 @@ impl Kept {
             last_failure: failure.as_ref().map(|failure| failure.at),
             next_attempt: failure.map(|failure| failure.next),
         })
+    }
+}
+
+impl Kept {
+    /// The same, with what is not the certificate's own failure: that its CA is down, by whoever looks after it now.
+    #[must_use]
+    pub fn with(mut self, status: Option<&Status>) -> Self {
+        if let Some(status) = status.filter(|status| status.state == State::Failing && status.failures == 0) {
+            self.last_error = status.last_error.clone();
+            self.last_failure = status.last_failure;
+            self.next_attempt = status.next_attempt;
+        }
+        self
     }
 }
 

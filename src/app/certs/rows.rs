@@ -35,8 +35,8 @@ impl Desk {
         let id = self.find(of).await?;
         let look = self.look().await?;
         let row = self.row(&id, &look).await?;
-        let kept = acme::Kept::load(&**self.vault.storage(), &id, SystemTime::now()).await?;
         let status = look.statuses.get(id.as_str());
+        let kept = acme::Kept::load(&**self.vault.storage(), &id, SystemTime::now()).await?.with(status);
         let served = self.table.get(&id);
         let since = self.vault.about(&id).await?.map(|about| about.since).filter(|since| *since > 0);
         let versions = self.vault.versions(&id).await?;
@@ -109,7 +109,7 @@ impl Desk {
         let storage = self.vault.storage();
         let (about, folder, status) =
             (self.vault.about(id).await?, self.in_directory(id), look.statuses.get(id.as_str()));
-        let kept = acme::Kept::load(&**storage, id, SystemTime::now()).await?;
+        let kept = acme::Kept::load(&**storage, id, SystemTime::now()).await?.with(status);
         row.used_by = look.usage.get(id).into_iter().flatten().cloned().collect();
         row.source = folder.map(|status| status.path.display().to_string());
         let local = self.live.as_ref().and_then(|live| live.local.renews_at(id));
@@ -136,6 +136,8 @@ impl Desk {
             row.stand_out("revoked", format!("it was revoked {}", ago(at)));
         }
         describe_orders(&mut row, status, &kept);
+        // No fault, so it does not stand out.
+        row.messages.extend(status.and_then(|status| status.pending.clone()));
         self.describe_switch(&mut row);
         Ok(row)
     }
