@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use doorward::backend::Registry;
+use doorward::backend::{Registry, StickyKey};
 use doorward::certs::{Ask, Certificate, Choice, PemPart, PemParts, SignatureScheme};
 use doorward::config::{BackendAddress, CertificateId, Route, RouteHost};
 use doorward::names::HostPattern;
@@ -101,7 +101,7 @@ fn route_by_host_and_path(bencher: divan::Bencher<'_, '_>) {
         })
         .collect();
     let configs = routes.iter().map(|route| &route.backend);
-    let backends = Registry::default().backends(configs).expect("backends");
+    let backends = Registry::new(StickyKey::new(b"bench")).backends(configs).expect("backends");
     let table = route::Table::new(&routes, &backends).expect("no conflict");
     let names: Vec<String> = (0..NAMES).map(name).collect();
     let mut n = 0;

@@ -15,6 +15,12 @@ caddy     caddy
 lego      lego
 h2load    nghttp2-client
 nginx     nginx-light
+redis-server redis-server
+redis-cli redis-tools
+psql      postgresql-client
+testssl   testssl.sh
+slowhttptest slowhttptest
+hexdump   bsdextrautils
 "
 
 missing=()
@@ -23,6 +29,8 @@ while read -r program package; do
 done <<<"$needs"
 # Debian keeps it where users do not look.
 command -v named >/dev/null || [ -x /usr/sbin/named ] || missing+=(bind9)
+command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] || missing+=(haproxy)
+compgen -G "/usr/lib/postgresql/*/bin/postgres" >/dev/null || missing+=(postgresql)
 python3 -c "import ensurepip, venv" 2>/dev/null || missing+=(python3 python3-venv)
 [ -e /usr/include/stdio.h ] || missing+=(libc6-dev)
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
@@ -57,4 +65,18 @@ if [ ! -x target/moto/bin/moto_server ]; then
     target/moto/bin/pip install --quiet --disable-pip-version-check "moto[server]>=5.2,<6" </dev/null
 fi
 
-exec cargo test --locked --no-fail-fast "$@" </dev/null
+# The clients and scanners of tests/suites.
+if [ ! -x target/suites/bin/sslyze ]; then
+    python3 -m venv target/suites
+    target/suites/bin/pip install --quiet --disable-pip-version-check -r tests/suites/requirements.txt </dev/null
+fi
+
+# The benchmark's harness.
+python3 -B -m unittest discover -q -s benches/compare/lab/tests -t benches/compare
+
+if [ $# -gt 0 ]; then
+    exec cargo test --locked --no-fail-fast "$@" </dev/null
+fi
+cargo test --locked --no-fail-fast </dev/null
+# That the comparison with other proxies still runs; it measures nothing here.
+benches/compare/run --smoke

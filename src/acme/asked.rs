@@ -37,10 +37,10 @@ impl Asked {
     }
 }
 
-/// The issuer of this name.
+/// The issuer of this name, of all that are known.
 #[must_use]
 pub fn find_issuer<'a>(acme: &'a config::Acme, name: &str) -> Option<&'a config::Issuer> {
-    acme.issuers().find(|issuer| issuer.name == name)
+    acme.known_issuers().find(|issuer| issuer.name == name)
 }
 
 /// Revokes a certificate at the CA that issued it (RFC 8555 §7.6), and remembers that, so that it is renewed.
@@ -56,7 +56,10 @@ pub async fn revoke(
 ) -> Result<(), AcmeError> {
     let id = certificate.id();
     let mut meta = meta(storage, id).await?.ok_or_else(|| AcmeError::NotOurs(id.to_string()))?;
-    let issuer = acme.issuer_at(&meta.directory);
+    // Two issuers at one directory have accounts of their own.
+    let at = |issuer: &&config::Issuer| issuer.directory == meta.directory;
+    let named = acme.known_issuers().filter(at).find(|issuer| issuer.name == meta.issuer);
+    let issuer = named.or_else(|| acme.known_issuers().find(at));
     let issuer = issuer.ok_or_else(|| AcmeError::NotOurs(id.to_string()))?;
     let own = acme.asking(issuer);
     let session = account::open_existing(&own, storage).await?.ok_or_else(|| AcmeError::NotOurs(id.to_string()))?;
@@ -69,11 +72,6 @@ pub async fn revoke(
     }
     meta.revoked = Some(now);
     Ok(meta.save(&**storage, id).await?)
-}
-
-/// When the stored certificate was revoked by command, unix seconds.
-pub async fn revoked(storage: &Arc<dyn Storage>, id: &CertificateId) -> Option<u64> {
-    meta(storage, id).await.ok()??.revoked
 }
 
 async fn meta(storage: &Arc<dyn Storage>, id: &CertificateId) -> Result<Option<Meta>, AcmeError> {
@@ -118,5 +116,9 @@ mod tests {
         let own = asked.tailor(&acme);
         assert_eq!((own.key, own.issuer.profile.as_deref()), (KeyType::P384, Some("x")));
         assert_eq!(own.issuer.directory, acme.issuer.directory);
+        let other = config::Issuer::new("other", "https://other.test/dir");
+        let acme = Arc::new(config::Acme { others: vec![other.clone()], ..config::Acme::default() });
+        let own = Asked { issuer: Some("other".to_owned()), ..Asked::default() }.tailor(&acme);
+        assert_eq!(own.issuers().collect::<Vec<_>>(), [&other], "known, though it is not asked for all the rest");
     }
 }

@@ -284,7 +284,7 @@ pub async fn budget(
 ) -> Result<Vec<BudgetView>, StorageError> {
     let mut views = Vec::new();
     let all = storage.list(keys::BUDGET).await?;
-    for issuer in acme.issuers() {
+    for (at, issuer) in acme.known_issuers().enumerate() {
         let (limits, prefix) = (&issuer.limits, format!("{}{}/", keys::BUDGET, folder(issuer)));
         let orders: Orders = ledger::load(storage, &orders_key(issuer)).await?;
         let mut view = vec![limit("orders", None, limits.orders, orders.at.iter().copied(), now)];
@@ -303,7 +303,10 @@ pub async fn budget(
                 view.push(limit("failures", Some(name), limits.failures, domain.failures(name), now));
             }
         }
-        views.push(BudgetView { issuer: issuer.name.clone(), limits: view });
+        // Of those that are asked by name alone, only what was used.
+        if at <= acme.fallback.len() || view.iter().any(|limit| limit.used > 0) {
+            views.push(BudgetView { issuer: issuer.name.clone(), limits: view });
+        }
     }
     Ok(views)
 }

@@ -312,5 +312,18 @@ fn solvers(services: &Services) -> Vec<Arc<dyn Solver>> {
 }
 
 #[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_the_config_has_otherwise_waits_for_the_renewal() {
+        let said = pending(KeyType::P384, KeyKind::EcdsaP256).expect("another");
+        assert!(said.contains("ECDSA P-256") && said.contains("p384") && said.contains("renewal"), "{said}");
+        assert_eq!(pending(KeyType::P256, KeyKind::EcdsaP256), None);
+        assert_eq!(pending(KeyType::Rsa2048, KeyKind::Rsa(2048)), None);
+    }
+}
+
+#[cfg(test)]
 #[path = "tests/simulation.rs"]
 mod simulation;

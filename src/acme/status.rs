@@ -5,10 +5,10 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use super::backoff::Failure;
-use super::certificate::Issued;
+use super::certificate::{Issued, Meta};
 use super::clock::unix;
 use crate::config::CertificateId;
-use crate::storage::{Storage, StorageError};
+use crate::storage::{Storage, StorageError, keys};
 
 /// How one wanted certificate stands. Times are unix seconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -48,6 +48,8 @@ pub struct Kept {
     pub issued: Option<u64>,
     /// When it is to be renewed.
     pub renew_at: Option<u64>,
+    /// When it was revoked by command.
+    pub revoked: Option<u64>,
     /// Failures in a row.
     pub failures: u32,
     /// The last failure, in plain words.
@@ -64,18 +66,45 @@ impl Kept {
     /// # Errors
     /// [`StorageError`].
     pub async fn load(storage: &dyn Storage, id: &CertificateId, now: SystemTime) -> Result<Self, StorageError> {
-        let issued = Issued::load(storage, id, now).await?.filter(|issued| !issued.meta.directory.is_empty());
+        let meta = meta(storage, id).await?;
+        // Of what no CA issued to doorward there is no more to know, and the bundle need not be read.
+        let issued = if meta.directory.is_empty() { None } else { Issued::load(storage, id, now).await? };
         let failure = Failure::load(storage, id).await?;
         Ok(Self {
             issuer: issued.as_ref().map(|issued| issued.meta.issuer.clone()),
             issued: issued.as_ref().map(|issued| issued.meta.issued),
             renew_at: issued.as_ref().map(|issued| unix(issued.due())),
+            revoked: meta.revoked,
             failures: failure.as_ref().map_or(0, |failure| failure.attempts),
             last_error: failure.as_ref().map(|failure| failure.error.clone()),
             last_failure: failure.as_ref().map(|failure| failure.at),
             next_attempt: failure.map(|failure| failure.next),
         })
     }
+
+    /// The same with less to read: by what whoever looks after it says, or of one that nobody looks after.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub async fn of(storage: &dyn Storage, id: &CertificateId, status: Option<&Status>) -> Result<Self, StorageError> {
+        let meta = meta(storage, id).await?;
+        let issued = !meta.directory.is_empty();
+        Ok(Self {
+            issuer: issued.then_some(meta.issuer),
+            issued: issued.then_some(meta.issued),
+            renew_at: status.and_then(|status| status.renew_at).filter(|_| issued),
+            revoked: meta.revoked,
+            failures: status.map_or(0, |status| status.failures),
+            last_error: status.and_then(|status| status.last_error.clone()),
+            last_failure: status.and_then(|status| status.last_failure),
+            next_attempt: status.and_then(|status| status.next_attempt),
+        })
+    }
+}
+
+async fn meta(storage: &dyn Storage, id: &CertificateId) -> Result<Meta, StorageError> {
+    let meta = storage.read(&keys::certificate_meta(id)).await?;
+    Ok(meta.and_then(|meta| serde_json::from_slice(&meta).ok()).unwrap_or_default())
 }
 
 impl Kept {

@@ -6,46 +6,39 @@
 //! | `GET /certificates` | a list of [`super::view::CertificateView`] |
 //! | `POST /reload` | [`super::view::ReloadView`]: 200 where the config is in force, 422 where it has faults, 500 where it could not be put in force |
 //! | `POST /force` with a [`super::view::ForceView`] | the same again where the certificate that was held back is served now, else 409 with [`super::view::ErrorView`] |
+//! | `GET /backends` | a list of [`super::view::EndpointView`] |
+//! | `POST /backends` with a [`super::backends::DutyRequest`] | a [`super::backends::Told`]; 404 where there is no such endpoint, 409 where the config says otherwise |
 //! | `POST /certs` with a [`super::certs::Request`] | a [`super::certs::Reply`]; 404 where there is no such certificate, 409 where it would do harm or cannot work, 500 where it failed |
 //!
 //! Anything else: 404 or 405 with [`super::view::ErrorView`]; 503 while doorward is stopping.
 //! Whoever may open the socket may do all of this: its mode (0660) and its folder are the access control.
 
-use std::convert::Infallible;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
+use super::accept::{self, Bounds};
 use super::certs::{self, Refused};
 use super::command::{Commands, Stopping};
 use super::view::{ErrorView, ForceView, ReloadOutcome};
 
 /// The socket's mode: its owner and its group.
 const MODE: u32 = 0o660;
-/// Connections served at once; further ones wait in the kernel's queue.
-const CONNECTIONS: usize = 32;
-/// How long a client may take to send a request's head.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+const BOUNDS: Bounds = Bounds { listener: "admin socket", connections: 32, head: Duration::from_secs(10) };
 /// The longest body that is read, in bytes.
 const BODY: usize = 4096;
 /// As much for `/certs`, which carries certificates: a chain and a key have a few thousand.
 const CERTS_BODY: usize = 1024 * 1024;
-/// How long to wait after an accept failed, for whatever ran out (file descriptors) to come back.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// The bound admin socket. Its file goes away with it, unless somebody else's has taken its place.
 #[derive(Debug)]
@@ -141,48 +134,20 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
 /// The socket cannot be given to the runtime.
 pub async fn serve(socket: AdminSocket, commands: Commands, shutdown: impl Future<Output = ()>) -> io::Result<()> {
     let listener = UnixListener::from_std(socket.listener.try_clone()?)?;
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
-    let mut connections = JoinSet::new();
-    let mut shutdown = std::pin::pin!(shutdown);
-    loop {
-        let accepted = async {
-            // The semaphore is never closed.
-            let permit = permits.clone().acquire_owned().await.ok();
-            (permit, listener.accept().await)
-        };
-        let (permit, stream) = tokio::select! {
-            () = &mut shutdown => return Ok(()),
-            accepted = accepted => accepted,
-        };
-        while connections.try_join_next().is_some() {}
-        match stream {
-            Ok((stream, _)) => {
-                let commands = commands.clone();
-                connections.spawn(async move {
-                    let _permit = permit;
-                    let service = hyper::service::service_fn(move |request| answer(request, commands.clone()));
-                    let mut http = hyper::server::conn::http1::Builder::new();
-                    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-                    if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
-                        tracing::debug!(%error, "admin connection");
-                    }
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "admin socket: cannot accept");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
+    let answer = move |request| answer(request, commands.clone());
+    accept::serve(BOUNDS, listener, answer, shutdown).await;
+    Ok(())
 }
 
-async fn answer(request: Request<Incoming>, commands: Commands) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<Incoming>, commands: Commands) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
-    Ok(match (head.uri.path(), &head.method) {
+    match (head.uri.path(), &head.method) {
         ("/status", &Method::GET) => shown(commands.status().await, |_| StatusCode::OK),
         ("/certificates", &Method::GET) => {
             shown(commands.status().await.map(|status| status.certificates), |_| StatusCode::OK)
         }
+        ("/backends", &Method::GET) => shown(commands.status().await.map(|status| status.backends), |_| StatusCode::OK),
+        ("/backends", &Method::POST) => duty(body, &commands).await,
         ("/reload", &Method::POST) => shown(commands.reload().await, |reload| match reload.outcome {
             ReloadOutcome::Applied | ReloadOutcome::Unchanged => StatusCode::OK,
             ReloadOutcome::Refused => StatusCode::UNPROCESSABLE_ENTITY,
@@ -192,8 +157,9 @@ async fn answer(request: Request<Incoming>, commands: Commands) -> Result<Respon
         ("/certs", &Method::POST) => change(body, &commands).await,
         ("/status" | "/certificates", _) => not_allowed("GET"),
         ("/reload" | "/force" | "/certs", _) => not_allowed("POST"),
-        _ => refused(StatusCode::NOT_FOUND, "there is /status, /certificates, /certs, /reload and /force"),
-    })
+        ("/backends", _) => not_allowed("GET, POST"),
+        _ => refused(StatusCode::NOT_FOUND, "there is /status, /certificates, /certs, /backends, /reload and /force"),
+    }
 }
 
 async fn force(body: Incoming, commands: &Commands) -> Response<Full<Bytes>> {
@@ -219,7 +185,24 @@ async fn change(body: Incoming, commands: &Commands) -> Response<Full<Bytes>> {
         // The error tells of places and types, never of what a key holds.
         Err(error) => return refused(StatusCode::BAD_REQUEST, format!("the body is no request: {error}")),
     };
-    match commands.certs(request).await {
+    done(commands.certs(request).await)
+}
+
+async fn duty(body: Incoming, commands: &Commands) -> Response<Full<Bytes>> {
+    let Ok(body) = Limited::new(body, BODY).collect().await else {
+        return refused(StatusCode::BAD_REQUEST, "the body is too long or was cut");
+    };
+    match serde_json::from_slice(&body.to_bytes()) {
+        Ok(request) => done(commands.backends(request).await),
+        Err(error) => {
+            let example = r#"{"endpoint": "10.0.0.5:8080", "duty": "draining"}"#;
+            refused(StatusCode::BAD_REQUEST, format!("the body has to be JSON as {example}: {error}"))
+        }
+    }
+}
+
+fn done<T: Serialize>(answer: Result<Result<T, Refused>, Stopping>) -> Response<Full<Bytes>> {
+    match answer {
         Ok(Ok(reply)) => json(StatusCode::OK, &reply),
         Ok(Err(error)) => {
             let status = match &error {

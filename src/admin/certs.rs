@@ -8,6 +8,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::acme::BudgetView;
+
 /// One thing asked of the certificates. `{"do": "list"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
@@ -73,6 +75,8 @@ pub enum Request {
         /// The port that the CA asks for HTTP-01: 80, but for a test CA.
         port: u16,
     },
+    /// What the CAs still issue by their limits. Answer: [`Reply::Budget`].
+    Budget,
 }
 
 /// A certificate to be stored.
@@ -131,6 +135,11 @@ pub enum Reply {
     },
     /// To [`Request::Explain`].
     Explain(Box<Explanation>),
+    /// To [`Request::Budget`].
+    Budget {
+        /// By issuer, in the order in which they are asked.
+        issuers: Vec<BudgetView>,
+    },
 }
 
 /// Something was done.
@@ -161,12 +170,16 @@ pub struct Row {
     pub source: Option<String>,
     /// The end of its validity.
     pub expires: Option<i64>,
-    /// When its renewal begins; none where nobody renews it.
+    /// When its renewal begins; none where that is not known, or nobody renews it.
     pub next_renewal: Option<i64>,
+    /// `acme` or `own-ca`, who have a new one made in time; `folder`, where whoever changes its files does; none:
+    /// nobody does.
+    #[serde(default)]
+    pub renewed_by: Option<String>,
     /// The routes that are served with it.
     pub used_by: Vec<String>,
     /// All that stands out: `not-served`, `expired`, `not-yet-valid`, `revoked`, `failing`, `stale`, `mismatched`,
-    /// `untrusted`, `warning`, `disabled`, `ordering`, `waiting`. Empty: served and well.
+    /// `untrusted`, `expiring`, `warning`, `disabled`, `ordering`, `waiting`. Empty: served and well.
     pub states: Vec<String>,
     /// What is wrong, in words.
     pub messages: Vec<String>,
@@ -194,6 +207,9 @@ pub struct Detail {
     pub serving_since: Option<u64>,
     /// What was served before, the newest first.
     pub previous: Vec<Previous>,
+    /// When a CA issued it to doorward.
+    #[serde(default)]
+    pub last_success: Option<u64>,
     /// The last attempt that failed.
     pub last_attempt: Option<u64>,
     /// Why it failed.

@@ -11,8 +11,9 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
+use super::backends::{DutyRequest, Told};
 use super::certs::{self, Reply};
-use super::view::{ErrorView, ForceView, ReloadView, StatusView};
+use super::view::{EndpointView, ErrorView, ForceView, ReloadView, StatusView};
 
 /// How long an answer may take. A reload reads every certificate, so it is not short.
 const ANSWER: Duration = Duration::from_secs(120);
@@ -102,6 +103,24 @@ impl Client {
         self.ask(Method::POST, "/certs", body.into()).await
     }
 
+    /// `GET /backends`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn backends(&self) -> Result<Vec<EndpointView>, ClientError> {
+        self.ask(Method::GET, "/backends", Bytes::new()).await
+    }
+
+    /// `POST /backends`.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`ClientError::Refused`] where nothing was done.
+    pub async fn set_duty(&self, request: &DutyRequest) -> Result<Told, ClientError> {
+        // Strings: nothing that JSON could not say.
+        let body = serde_json::to_vec(request).unwrap_or_default();
+        self.ask(Method::POST, "/backends", body.into()).await
+    }
+
     async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, ClientError> {
         let (status, body) = tokio::time::timeout(ANSWER, self.exchange(method, path, body))
             .await
@@ -151,7 +170,7 @@ mod tests {
     use super::super::api::{self, AdminSocket};
     use super::super::certs::Refused;
     use super::super::command::{self, Command};
-    use super::super::view::{ReloadOutcome, RunState};
+    use super::super::view::{EndpointState, ReloadOutcome, RunState};
     use super::*;
 
     fn status() -> StatusView {
@@ -170,6 +189,7 @@ mod tests {
             connections: 3,
             certificates: vec![],
             acme: vec![],
+            backends: vec![],
             issuers: vec![],
         }
     }
@@ -199,6 +219,10 @@ mod tests {
                     Command::Force(id, to) => {
                         let held = if id == "a/é" { Ok(()) } else { Err(format!("nothing of {id} is pending")) };
                         to.send(held).expect("somebody waits");
+                    }
+                    Command::Backends(request, to) => {
+                        let answer = Err(Refused::Unknown(format!("no endpoint is {}", request.endpoint)));
+                        to.send(answer).expect("somebody waits");
                     }
                     Command::Certs(request, to) => {
                         let reply = match *request {
@@ -235,6 +259,11 @@ mod tests {
         assert!(matches!(&error, ClientError::Refused { status: StatusCode::NOT_FOUND, .. }), "{error}");
         let (code, _) = client.exchange(Method::POST, "/certs", "{}".into()).await.expect("an answer");
         assert_eq!(code, StatusCode::BAD_REQUEST);
+
+        assert_eq!(client.backends().await.expect("an answer"), []);
+        let request = DutyRequest { endpoint: "x:1".to_owned(), backend: None, duty: EndpointState::Draining };
+        let error = client.set_duty(&request).await.expect_err("unknown");
+        assert!(matches!(&error, ClientError::Refused { status: StatusCode::NOT_FOUND, .. }), "{error}");
 
         // An app that takes nothing any more.
         app.abort();

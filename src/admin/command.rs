@@ -5,6 +5,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::backends::{DutyRequest, Told};
 use super::certs::{Refused, Reply, Request};
 use super::view::{ReloadView, StatusView};
 
@@ -20,6 +21,8 @@ pub enum Command {
     Reload(oneshot::Sender<ReloadView>),
     /// Serve the certificate that is held back under this id; the error says why that cannot be.
     Force(String, oneshot::Sender<Result<(), String>>),
+    /// Give endpoints something else to do.
+    Backends(DutyRequest, oneshot::Sender<Result<Told, Refused>>),
     /// Something about certificates.
     Certs(Box<Request>, oneshot::Sender<Result<Reply, Refused>>),
 }
@@ -68,6 +71,14 @@ impl Commands {
     /// [`Stopping`].
     pub async fn force(&self, id: String) -> Result<Result<(), String>, Stopping> {
         self.ask(|answer| Command::Force(id, answer)).await
+    }
+
+    /// Gives endpoints something else to do; the inner error says why not.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn backends(&self, request: DutyRequest) -> Result<Result<Told, Refused>, Stopping> {
+        self.ask(|answer| Command::Backends(request, answer)).await
     }
 
     /// Asks something about certificates; the inner error says why nothing was done.

@@ -2,7 +2,9 @@
 //!
 //! Both run on the control plane and ask the app through [`Commands`]; the data plane never waits for them.
 
+mod accept;
 pub mod api;
+pub mod backends;
 pub mod certs;
 pub mod client;
 pub mod command;

@@ -8,7 +8,6 @@
 //!
 //! It has no secrets and takes no commands, but it tells route names: keep it off the public side.
 
-use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -17,20 +16,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
+use super::accept::{self, Bounds};
 use super::view::RunState;
 use crate::metrics::{self, Metrics};
 
-/// Connections served at once; further ones wait in the kernel's queue.
-const CONNECTIONS: usize = 64;
-/// How long a client may take to send a request's head, and how long a connection may stay idle.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long to wait after an accept failed, for whatever ran out (file descriptors) to come back.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+const BOUNDS: Bounds = Bounds { listener: "metrics", connections: 64, head: Duration::from_secs(30) };
 
 /// Where the process is in its life: set by the app, read by `/readyz` and `status`. Clones share it.
 #[derive(Clone, Debug)]
@@ -69,42 +61,8 @@ impl Readiness {
 /// Answers on `listener` until `shutdown` is done; then drops what is open. Runs on a tokio runtime with time
 /// enabled.
 pub async fn serve(listener: TcpListener, metrics: Metrics, readiness: Readiness, shutdown: impl Future<Output = ()>) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
-    let mut connections = JoinSet::new();
-    let mut shutdown = std::pin::pin!(shutdown);
-    loop {
-        let accepted = async {
-            // The semaphore is never closed.
-            let permit = permits.clone().acquire_owned().await.ok();
-            (permit, listener.accept().await)
-        };
-        let (permit, stream) = tokio::select! {
-            () = &mut shutdown => return,
-            accepted = accepted => accepted,
-        };
-        while connections.try_join_next().is_some() {}
-        match stream {
-            Ok((stream, _)) => {
-                let (metrics, readiness) = (metrics.clone(), readiness.clone());
-                connections.spawn(async move {
-                    let _permit = permit;
-                    let service = hyper::service::service_fn(move |request| {
-                        let response = answer(&request, &metrics, &readiness);
-                        async move { Ok::<_, Infallible>(response) }
-                    });
-                    let mut http = hyper::server::conn::http1::Builder::new();
-                    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-                    if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
-                        tracing::debug!(%error, "metrics connection");
-                    }
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "metrics listener: cannot accept");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
+    let answer = move |request| std::future::ready(answer(&request, &metrics, &readiness));
+    accept::serve(BOUNDS, listener, answer, shutdown).await;
 }
 
 fn answer<B>(request: &Request<B>, metrics: &Metrics, readiness: &Readiness) -> Response<Full<Bytes>> {

@@ -2,7 +2,7 @@
 //!
 //! Times are unix seconds. Fields are added, never renamed or removed; a reader ignores what it does not know.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,9 @@ pub struct StatusView {
     pub certificates: Vec<CertificateView>,
     /// What ACME keeps up, one entry a certificate.
     pub acme: Vec<AcmeView>,
+    /// The endpoints of all backends.
+    #[serde(default)]
+    pub backends: Vec<EndpointView>,
     /// The issuers of `[acme]`, in the order in which they are asked.
     #[serde(default)]
     pub issuers: Vec<IssuerView>,
@@ -147,6 +150,57 @@ pub enum AcmeState {
     Ordering,
     /// A certificate is there; `next` is when its renewal begins.
     Issued,
+}
+
+/// `GET /backends` returns a list of these: one endpoint of one backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointView {
+    /// The backend's name; empty where it has none.
+    pub backend: String,
+    /// The endpoint's address, as the config has it; a target of a service by its host and port.
+    pub endpoint: String,
+    /// Whether it takes requests, and why not.
+    pub state: EndpointState,
+    /// Whether it is draining by the config's word, which no command changes.
+    pub by_config: bool,
+    /// Its share among the others.
+    pub weight: u16,
+    /// Whether it is used only where no other can be.
+    pub backup: bool,
+    /// Requests and raw connections under way.
+    pub in_flight: u64,
+    /// How many there may be at once; none: any number.
+    pub max_connections: Option<u32>,
+    /// Requests that wait for a place.
+    pub queued: u32,
+    /// Requests and raw connections so far.
+    pub requests: u64,
+    /// Those of them that got no connection or no answer.
+    pub failures: u64,
+    /// How often it was left alone for its failures.
+    pub ejections: u64,
+    /// Requests that got no place in time.
+    pub refused: u64,
+    /// TLS handshakes that failed, those of checks too.
+    pub tls_failures: u64,
+    /// Where its name leads, where it has one.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Whether an endpoint takes requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndpointState {
+    /// It does.
+    Up,
+    /// Its checks say that it cannot.
+    Down,
+    /// It failed requests and is left alone for a time.
+    Ejected,
+    /// It takes those of clients that stick to it alone, as the config or an operator says.
+    Draining,
+    /// It takes none, as an operator says.
+    Disabled,
 }
 
 /// `POST /reload`, and the last reload in [`StatusView`].

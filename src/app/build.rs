@@ -9,7 +9,7 @@ use prometheus::{IntCounter, IntGauge};
 use tokio::sync::Notify;
 
 use super::reload::{Fixed, Reloads, Tried};
-use super::{App, Options, StartError, State, certificates, expiry, logs};
+use super::{App, Options, StartError, State, certificates, endpoints, expiry, logs, names, sticky};
 use crate::admin::command;
 use crate::admin::observe::{self, Readiness};
 use crate::admin::view::RunState;
@@ -21,7 +21,7 @@ use crate::drain;
 use crate::listen::{Door, Listener, ListenerSettings, Permits, Shared, Worker};
 use crate::metrics::Metrics;
 use crate::net;
-use crate::proxy::{AccessLog, Entrance, Settings};
+use crate::proxy::{AccessLog, Entrance, SecureDoor, Settings};
 use crate::route::Table as Routes;
 use crate::tls::{Acceptor, Tickets};
 
@@ -36,8 +36,9 @@ pub(super) fn start(config: Config, mut options: Options) -> Result<App, StartEr
         .build()?;
     // What can fail for reasons outside comes first: nothing is served half.
     let mut sockets = Vec::new();
-    for listener in &config.listeners {
-        sockets.push(net::bind_tcp(listener.address, config.workers)?);
+    for (index, listener) in config.listeners.iter().enumerate() {
+        let own: Vec<SocketAddr> = config.listeners[..index].iter().map(|before| before.address).collect();
+        sockets.push(net::bind_tcp(listener.address, config.workers, &own)?);
     }
     let metrics_socket = match &config.metrics {
         Some(MetricsListener { address }) => Some((*address, observe::bind(*address).map_err(StartError::Metrics)?)),
@@ -72,8 +73,8 @@ pub(super) fn start(config: Config, mut options: Options) -> Result<App, StartEr
     for (config, sockets) in config.listeners.iter().zip(&sockets) {
         listeners.push(Arc::new(listener(config, &sockets[0], &options, &tickets, &challenges)?));
     }
-    let backends = Arc::new(Registry::default());
-    let settings = settings(&config, &backends, https_port(&listeners))?;
+    let backends = Arc::new(Registry::new(runtime.block_on(sticky::key(&**certificates.vault().storage()))));
+    let mut settings = settings(&config, &backends, secure_doors(&config, &listeners))?;
     registry.register(Box::new(insecure.clone()))?;
     warn_of_insecure(&config, &insecure);
     runtime.spawn({
@@ -84,12 +85,24 @@ pub(super) fn start(config: Config, mut options: Options) -> Result<App, StartEr
         let (backends, watch) = (Arc::clone(&backends), watch.clone());
         async move { backends.judge(watch).await }
     });
+    let names = Arc::new(names::Names::default());
+    names.ask(&config.resolvers);
+    runtime.spawn({
+        let (backends, names, watch) = (Arc::clone(&backends), Arc::clone(&names), watch.clone());
+        async move { backends.follow_names(names, watch).await }
+    });
+    if !backends.knows_services() {
+        runtime.block_on(names::settle(&backends));
+        settings = self::settings(&config, &backends, settings.secure)?;
+    }
+    let settings = Arc::new(ArcSwap::from_pointee(settings));
+    registry.register(Box::new(endpoints::Endpoints::new(Arc::clone(&settings))?))?;
     let shared = Shared {
-        settings: Arc::new(ArcSwap::from_pointee(settings)),
+        settings,
         challenges,
         disabled: Arc::clone(options.table.disabled()),
         access,
-        permits: Permits::new(config.limits.connections, config.limits.handshakes),
+        permits: Permits::new(most_connections(&config), config.limits.handshakes),
         restarts,
     };
     let mut workers = Vec::new();
@@ -138,6 +151,7 @@ pub(super) fn start(config: Config, mut options: Options) -> Result<App, StartEr
         tickets,
         listeners,
         backends,
+        names,
         insecure,
         metrics: metrics_address,
         workers,
@@ -180,7 +194,8 @@ pub(super) fn listener_settings(
             let (default, table) = (config.default_certificate.clone(), Arc::clone(&options.table));
             let acceptor = Acceptor::new(&config.tls, default, table, options.on_demand.clone(), tickets);
             let acceptor = acceptor.map_err(|error| StartError::Tls(error.to_string()))?;
-            let acceptor = Arc::new(acceptor.answering(Arc::clone(challenges)));
+            let acceptor = acceptor.answering(Arc::clone(challenges)).with_default_host(config.default_host.clone());
+            let acceptor = Arc::new(acceptor);
             if config.protocol == ListenerProtocol::Tls { Door::Tls(acceptor) } else { Door::Https(acceptor) }
         }
     };
@@ -205,8 +220,23 @@ pub(super) fn open(workers: &[Worker], listener: &Arc<Listener>, sockets: Vec<Tc
     }
 }
 
+/// What the config allows, or what the open files limit leaves room for.
+fn most_connections(config: &Config) -> usize {
+    let configured = config.limits.connections;
+    let Some(descriptors) = net::descriptors::raise_limit() else { return configured };
+    let room = net::descriptors::connections_within(descriptors);
+    if room < configured {
+        tracing::info!(
+            connections = room,
+            descriptors,
+            "the open files limit has no room for [limits] connections; raise it (LimitNOFILE=, ulimit -n) or lower them"
+        );
+    }
+    room.min(configured)
+}
+
 /// What requests are served by.
-pub(super) fn settings(config: &Config, backends: &Registry, https_port: Option<u16>) -> Result<Settings, StartError> {
+pub(super) fn settings(config: &Config, backends: &Registry, secure: Vec<SecureDoor>) -> Result<Settings, StartError> {
     // Also those that no route uses yet: what is wrong with them is said now.
     let all = config.routes.iter().map(|route| &route.backend).chain(&config.backends);
     let backends = backends.backends(all)?;
@@ -214,15 +244,21 @@ pub(super) fn settings(config: &Config, backends: &Registry, https_port: Option<
         routes: Routes::new(&config.routes, &backends[..config.routes.len()])?,
         timeouts: config.timeouts.clone(),
         limits: config.limits.clone(),
+        untrusted: config.untrusted_headers.iter().map(|name| crate::proxy::folded(name)).collect(),
         access: config.log.access,
-        https_port,
+        secure,
     })
 }
 
-/// The port that redirects lead to: 443 where a listener has it, else that of the first one that speaks HTTPS.
-pub(super) fn https_port(listeners: &[Arc<Listener>]) -> Option<u16> {
-    let ports = || listeners.iter().filter(|l| l.protocol() == ListenerProtocol::Https).map(|l| l.port());
-    ports().find(|port| *port == 443).or_else(|| ports().next())
+/// Where redirects can lead to, by what the config says the listeners are to speak.
+pub(super) fn secure_doors(config: &Config, listeners: &[Arc<Listener>]) -> Vec<SecureDoor> {
+    let both = config.listeners.iter().zip(listeners).filter(|(config, _)| config.protocol.has_tls());
+    both.map(|(config, listener)| SecureDoor {
+        listener: config.address,
+        port: config.forwarded_port(listener.bound.port()),
+        https: config.protocol == ListenerProtocol::Https,
+    })
+    .collect()
 }
 
 /// Says which backends anybody could stand in for.

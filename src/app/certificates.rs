@@ -210,16 +210,25 @@ pub fn local_ca(config: &Config) -> PathBuf {
     path.join("local-ca")
 }
 
-/// The certificates that routes name, by host.
-pub(super) fn pins(config: &Config) -> HostMap<CertificateId> {
-    let mut pins = HostMap::new();
+/// The certificates that routes name, by host; none for a host whose own route names none, whatever a route for a
+/// wildcard above it does.
+pub(super) fn pins(config: &Config) -> HostMap<Option<CertificateId>> {
+    let mut pins: HostMap<Option<CertificateId>> = HostMap::new();
+    let named = |route: &Route| match &route.certificate {
+        CertificateChoice::Id(id) => Some(id.clone()),
+        _ => None,
+    };
+    if config.routes.iter().all(|route| named(route).is_none()) {
+        return pins;
+    }
     for route in &config.routes {
-        let CertificateChoice::Id(id) = &route.certificate else { continue };
         for host in &route.hosts {
-            match host {
-                RouteHost::Pattern(pattern) => drop(pins.insert(pattern.clone(), id.clone())),
-                RouteHost::Any => drop(pins.set_default(id.clone())),
-            }
+            let pin = match host {
+                RouteHost::Pattern(pattern) => pins.entry(pattern.clone()),
+                RouteHost::Any => pins.default_mut(),
+            };
+            // A host can be on several routes, by path.
+            *pin = named(route).or(pin.take());
         }
     }
     pins
@@ -239,7 +248,7 @@ async fn tell(mut events: Events, refresh: Arc<Notify>, mut drain: Watch) {
 }
 
 /// One certificate for each route that has it from ACME, and for each that an operator had generated.
-fn wanted(config: &Config, wishes: &[Wish]) -> Vec<Wanted> {
+pub(super) fn wanted(config: &Config, wishes: &[Wish]) -> Vec<Wanted> {
     let of_acme = |route: &&Arc<Route>| route.certificate == CertificateChoice::Auto && route.https != HttpsPolicy::Off;
     let wanted = |route: &Arc<Route>| {
         let names: Vec<HostPattern> = patterns(route).collect();
@@ -306,4 +315,27 @@ fn patterns(route: &Route) -> impl Iterator<Item = HostPattern> + '_ {
         RouteHost::Pattern(pattern) => Some(pattern.clone()),
         RouteHost::Any => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_of_its_own_has_no_pin_of_the_wildcard_above_it() {
+        let route = |hosts: &str, rest: &str| format!("[[route]]\nhosts = [{hosts}]\nbackend = 1\n{rest}\n");
+        let pinned = "certificate = \"one\"";
+        let text = format!(
+            "[[listener]]\naddress = \":443\"\n{}{}{}",
+            route("\"*.a.test\", \"b.test\"", pinned),
+            route("\"own.a.test\"", "certificate = \"auto\""),
+            route("\"b.test\"", "path = \"/x\""),
+        );
+        let pins = pins(&crate::config::parse(&text).expect("a config").config);
+        let of = |host: &str| pins.find(host).cloned().flatten().map(|id| id.to_string());
+        assert_eq!(of("any.a.test").as_deref(), Some("one"));
+        assert_eq!(of("own.a.test"), None);
+        assert_eq!(of("b.test").as_deref(), Some("one"), "one of its routes names it");
+        assert_eq!(of("c.test"), None);
+    }
 }

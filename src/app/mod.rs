@@ -7,11 +7,14 @@
 mod build;
 mod certificates;
 mod certs;
+mod endpoints;
 mod expiry;
 mod logs;
+mod names;
 mod reload;
 mod run;
 mod status;
+mod sticky;
 mod watch;
 
 use std::net::SocketAddr;
@@ -79,6 +82,7 @@ struct State {
     tickets: Tickets,
     listeners: Vec<Arc<Listener>>,
     backends: Arc<Registry>,
+    names: Arc<names::Names>,
     insecure: IntGauge,
     /// Where metrics answer: as configured, and as bound.
     metrics: Option<(SocketAddr, SocketAddr)>,

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 
-use super::{StartError, State, build};
+use super::{StartError, State, build, names};
 use crate::admin::view::{ReloadOutcome, ReloadView};
 use crate::certs::unix_now;
 use crate::config::{self, Config};
@@ -165,7 +166,9 @@ impl State {
                 kept.push((Arc::clone(listener), settings));
                 listeners.push(Arc::clone(listener));
             } else {
-                let sockets = net::bind_tcp(wanted.address, self.workers.len())?;
+                // Those that are about to be closed as well.
+                let own: Vec<SocketAddr> = self.listeners.iter().chain(&listeners).map(|own| own.bound).collect();
+                let sockets = net::bind_tcp(wanted.address, self.workers.len(), &own)?;
                 let listener = Arc::new(build::listener(
                     wanted,
                     &sockets[0],
@@ -177,14 +180,20 @@ impl State {
                 listeners.push(listener);
             }
         }
-        // By the protocols that the listeners will have.
-        let https_port = https_port(&config, &listeners);
-        let settings = build::settings(&config, &self.backends, https_port)?;
+        let secure = build::secure_doors(&config, &listeners);
+        let settings = build::settings(&config, &self.backends, secure)?;
         Ok(Prepared { config, settings, listeners, kept, opened })
     }
 
     async fn swap(&mut self, prepared: Prepared) {
-        let Prepared { config, settings, listeners, kept, opened } = prepared;
+        let Prepared { config, mut settings, listeners, kept, opened } = prepared;
+        self.names.ask(&config.resolvers);
+        if !self.backends.knows_services() {
+            names::settle(&self.backends).await;
+            // As it was built a moment ago, but for the endpoints of services.
+            let secure = settings.secure.clone();
+            settings = build::settings(&config, &self.backends, secure).unwrap_or(settings);
+        }
         // Certificates first: a new route's first handshake finds its own.
         self.certificates.update(&config).await;
         self.shared.settings.store(Arc::new(settings));
@@ -233,18 +242,6 @@ impl State {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         ReloadView { at, outcome, changes, faults }
     }
-}
-
-fn https_port(config: &Config, listeners: &[Arc<Listener>]) -> Option<u16> {
-    let ports = || {
-        config
-            .listeners
-            .iter()
-            .zip(listeners)
-            .filter(|(c, _)| c.protocol == config::ListenerProtocol::Https)
-            .map(|(config, listener)| config.public_port.unwrap_or(listener.bound.port()))
-    };
-    ports().find(|port| *port == 443).or_else(|| ports().next())
 }
 
 /// What a reload changed, a line each.

@@ -67,6 +67,7 @@ impl Signals {
 async fn serve(state: &mut State, mut inbox: Inbox) -> std::io::Result<()> {
     let mut signals = Signals::new()?;
     let refresh = Arc::clone(&state.refresh);
+    let backends = Arc::clone(&state.backends);
     let mut files = watch::Files::new(&state.config, state.options.config_file.is_some());
     systemd::ready(&summary(state));
     tracing::info!(
@@ -91,12 +92,14 @@ async fn serve(state: &mut State, mut inbox: Inbox) -> std::io::Result<()> {
                 Command::Status(answer) => drop(answer.send(status::view(state))),
                 Command::Reload(answer) => drop(answer.send(reload(state, &mut files).await)),
                 Command::Force(id, answer) => drop(answer.send(state.force(&id))),
+                Command::Backends(request, answer) => drop(answer.send(state.set_duty(&request))),
                 Command::Certs(request, answer) => {
                     // On a task of its own: some of it waits for a lock or for a CA.
                     let desk = state.desk();
                     tokio::spawn(async move { drop(answer.send(desk.serve(*request).await)) });
                 }
             },
+            () = backends.services_changed() => state.take_up_services(),
             () = refresh.notified() => state.certificates.update(&state.config).await,
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::State;
+use super::{State, endpoints};
 use crate::acme;
 use crate::admin::view::{
     AcmeState, AcmeView, CertificateState, CertificateView, IssuerView, ListenerView, StatusView,
@@ -30,6 +30,7 @@ pub(super) fn view(state: &State) -> StatusView {
         connections: state.workers.iter().map(crate::listen::Worker::connections).sum(),
         certificates: certificates(state),
         acme: state.certificates.acme().into_iter().map(acme_view).collect(),
+        backends: endpoints::views(&state.shared.settings.load()),
         issuers: state.certificates.issuers().into_iter().map(issuer_view).collect(),
     }
 }

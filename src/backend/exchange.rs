@@ -187,12 +187,18 @@ where
         self.framing
     }
 
-    /// The body, to be sent again over a new connection: only where this one had been kept, the backend sent
-    /// nothing, nothing of the body was taken, and asking twice does what asking once does (RFC 9110 §9.2.2).
+    /// Whether it went over a kept connection from which nothing came: the backend may have closed it before it saw
+    /// the request.
     #[must_use]
-    pub fn into_retry(self) -> Option<B> {
-        let reused = self.connection.as_ref().is_some_and(|connection| connection.reused);
-        if reused && !self.received && self.method.is_idempotent() { self.upload.into_untouched() } else { None }
+    pub fn is_stale(&self) -> bool {
+        !self.received && self.connection.as_ref().is_some_and(|connection| connection.reused)
+    }
+
+    /// The body, to be sent again: only where the backend sent nothing, nothing of the body was taken, and the
+    /// request asks for nothing to change (RFC 9110 §9.2.1).
+    #[must_use]
+    pub fn into_unsent(self) -> Option<B> {
+        if !self.received && self.method.is_safe() { self.upload.into_untouched() } else { None }
     }
 
     /// After 101: the connection, which speaks another protocol from here on.

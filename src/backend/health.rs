@@ -104,7 +104,10 @@ impl Judge {
         endpoint.health.down.store(!down, Ordering::Relaxed);
         let address = &endpoint.address;
         match result {
-            Ok(()) => tracing::info!(endpoint = %address, "the endpoint is up again"),
+            Ok(()) => {
+                endpoint.came_up();
+                tracing::info!(endpoint = %address, "the endpoint is up again");
+            }
             Err(error) => tracing::warn!(endpoint = %address, %error, "the endpoint is down"),
         }
     }
@@ -116,11 +119,13 @@ impl Judge {
                 self.ejected_until = None;
                 health.failures.store(0, Ordering::Relaxed);
                 health.ejected.store(false, Ordering::Relaxed);
+                endpoint.came_up();
                 tracing::info!(endpoint = %endpoint.address, "the endpoint is tried again");
             }
         } else if ejection.failures > 0 && health.failures.load(Ordering::Relaxed) >= ejection.failures {
             self.ejected_until = Some(now + ejection.time);
             health.ejected.store(true, Ordering::Relaxed);
+            endpoint.tally.ejected();
             let seconds = ejection.time.as_secs_f64();
             tracing::warn!(endpoint = %endpoint.address, seconds, "the endpoint fails requests and is left alone");
         }
@@ -130,7 +135,7 @@ impl Judge {
 /// One check.
 async fn ask(endpoint: &Endpoint, check: &Check) -> io::Result<()> {
     let config = endpoint.transport.as_ref().map(|transport| Arc::clone(&transport.current().config));
-    let mut stream = connect::connect(endpoint, config, || None).await.map_err(io::Error::other)?;
+    let (mut stream, _) = connect::connect(endpoint, config, || None).await.map_err(io::Error::other)?;
     let Some(path) = &check.path else { return Ok(()) };
     let host = check.host.clone().or_else(|| endpoint.address.host()).unwrap_or_else(|| "localhost".to_owned());
     let host = if host.parse::<std::net::Ipv6Addr>().is_ok() { format!("[{host}]") } else { host };

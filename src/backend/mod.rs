@@ -4,14 +4,21 @@
 //! worker: each has its own [`Pools`], and no two cores share one.
 
 mod balance;
+mod budget;
 mod connect;
 mod endpoint;
 mod exchange;
+mod files;
 mod health;
+mod limit;
+mod names;
 mod origin;
+mod pick;
 mod pool;
 mod registry;
+mod sticky;
 mod stream;
+mod tally;
 mod tls;
 mod upload;
 
@@ -19,12 +26,16 @@ use std::time::Duration;
 
 pub use balance::hash;
 pub use connect::ConnectError;
-pub use endpoint::{Backend, Endpoint, Member};
+pub use endpoint::{Backend, Duty, Endpoint, Member};
 pub use exchange::{Exchange, ExchangeError};
+pub use limit::{Busy, Place};
+pub use names::{LookUp, Target};
 pub use origin::{Origin, OriginTls};
 pub use pool::{Connection, Pools, Verdict};
 pub use registry::{BackendUnusable, Registry};
+pub use sticky::StickyKey;
 pub use stream::{Socket, Stream};
+pub use tally::EndpointReport;
 pub use tls::{Transport, TransportError};
 pub use upload::RequestBodyError;
 

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -10,9 +11,9 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use tokio::time::Instant;
 
-use super::balance::Candidate;
-use super::{Backend, BackendAddress, BackendLimits, ConnectError, Endpoint, Member, Origin, Stream, Transport};
-use super::{balance, connect, tls};
+use super::tally::Counts;
+use super::{Backend, BackendAddress, BackendLimits, ConnectError, Endpoint, Origin, Place, Stream, Transport};
+use super::{connect, tls};
 use crate::net::{Inbox, Outbox};
 
 /// How often connections that were unused for too long are looked for.
@@ -31,21 +32,23 @@ pub struct Connection {
     flight: Flight,
     /// Which of its transport's configs it was made with.
     generation: u64,
+    /// To which of a name's addresses it was made.
+    peer: Option<IpAddr>,
     /// Whether it has carried an exchange before: the backend may have closed it meanwhile.
     pub(super) reused: bool,
 }
 
 impl Connection {
-    /// The endpoint at the other end.
+    /// Where the endpoint at the other end listens.
     #[must_use]
     pub fn address(&self) -> &BackendAddress {
-        &self.flight.0.endpoint.address
+        &self.flight.local.endpoint.address
     }
 
     /// Who hears how it went with the endpoint.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
-        Verdict(Rc::clone(&self.flight.0))
+        Verdict(Rc::clone(&self.flight.local))
     }
 }
 
@@ -65,7 +68,13 @@ pub struct Pools {
 pub(super) struct Local {
     endpoint: Arc<Endpoint>,
     idle: RefCell<Vec<Idle>>,
-    in_flight: Cell<u32>,
+    counts: Arc<Counts>,
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        self.endpoint.tally.leave(&self.counts);
+    }
 }
 
 /// How a request went with an endpoint.
@@ -86,18 +95,21 @@ impl Verdict {
 
 /// One connection in use, counted until it is dropped.
 #[derive(Debug)]
-struct Flight(Rc<Local>);
+struct Flight {
+    local: Rc<Local>,
+    _place: Place,
+}
 
 impl Flight {
-    fn begin(local: Rc<Local>) -> Self {
-        local.in_flight.set(local.in_flight.get() + 1);
-        Self(local)
+    fn begin(local: Rc<Local>, place: Place) -> Self {
+        local.counts.begin();
+        Self { local, _place: place }
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.0.in_flight.set(self.0.in_flight.get() - 1);
+        self.local.counts.end();
     }
 }
 
@@ -107,6 +119,7 @@ struct Idle {
     inbox: Inbox,
     outbox: Outbox,
     generation: u64,
+    peer: Option<IpAddr>,
     until: Instant,
 }
 
@@ -144,54 +157,30 @@ impl Pools {
         self.limits.get()
     }
 
-    /// The endpoint that takes the next request, by the backend's policy; `key` is asked for what hashes go by.
-    /// Backups are taken where no other can be. None: there is none that was not `tried`.
-    pub fn pick<'a>(
-        &self,
-        backend: &'a Backend,
-        key: impl FnOnce() -> Option<u64>,
-        tried: &[u64],
-    ) -> Option<&'a Arc<Endpoint>> {
-        if let [only] = &*backend.members {
-            // An only endpoint is not left alone: it may have recovered.
-            return (!only.drain && tried.is_empty() && !only.endpoint.health.is_down()).then_some(&only.endpoint);
-        }
-        let candidates = |backup: bool, ejected: bool| -> Vec<Candidate> {
-            let members = backend.members.iter().enumerate();
-            members
-                .filter(|(_, member)| member.backup == backup && !member.drain)
-                .filter(|(_, Member { endpoint, .. })| {
-                    !endpoint.health.is_down()
-                        && endpoint.health.is_ejected() == ejected
-                        && !tried.contains(&endpoint.id)
-                })
-                .map(|(index, member)| Candidate {
-                    index,
-                    weight: f64::from(member.weight),
-                    in_flight: self.in_flight(&member.endpoint),
-                    hash: balance::hash(&member.endpoint.address),
-                })
-                .collect()
+    /// A kept connection to the endpoint that is still open, the one used last first. None as well where the
+    /// endpoint has as much under way as it may: then there is none before [`Endpoint::admit`].
+    pub fn take(&self, endpoint: &Endpoint) -> Option<Connection> {
+        let place = match &endpoint.limit {
+            None => Place::default(),
+            Some(limit) => limit.now()?,
         };
-        // Where all others are gone, one that fails requests is better than none.
-        let tiers = [(false, false), (true, false), (false, true), (true, true)];
-        let list =
-            tiers.into_iter().map(|(backup, ejected)| candidates(backup, ejected)).find(|list| !list.is_empty())?;
-        let turn = self.turn(backend);
-        let chosen = balance::choose(&backend.balance, &list, key(), turn)?;
-        backend.members.get(chosen).map(|member| &member.endpoint)
+        self.take_at(endpoint, place).ok()
     }
 
-    /// A kept connection to the endpoint that is still open, the one used last first.
-    pub fn take(&self, endpoint: &Endpoint) -> Option<Connection> {
-        let local = Rc::clone(self.endpoints.borrow().get(&endpoint.id)?);
+    /// As [`Pools::take`], for whoever has a place; where there is none, the place is given back.
+    ///
+    /// # Errors
+    /// The place.
+    pub fn take_at(&self, endpoint: &Endpoint, place: Place) -> Result<Connection, Place> {
+        let local = self.endpoints.borrow().get(&endpoint.id).map(Rc::clone);
+        let Some(local) = local else { return Err(place) };
         let now = Instant::now();
         loop {
-            let mut idle = local.idle.borrow_mut().pop()?;
+            let Some(mut idle) = local.idle.borrow_mut().pop() else { return Err(place) };
             if idle.until > now && idle.is_current(endpoint) && idle.is_quiet() {
-                let Idle { io, inbox, outbox, generation, .. } = idle;
-                let flight = Flight::begin(local);
-                return Some(Connection { io, inbox, outbox, flight, generation, reused: true });
+                let Idle { io, inbox, outbox, generation, peer, .. } = idle;
+                let flight = Flight::begin(local, place);
+                return Ok(Connection { io, inbox, outbox, flight, generation, peer, reused: true });
             }
         }
     }
@@ -204,13 +193,14 @@ impl Pools {
     pub async fn connect(
         &self,
         endpoint: &Arc<Endpoint>,
+        place: Place,
         origin: impl FnOnce() -> Option<Origin>,
     ) -> Result<Connection, ConnectError> {
         let (generation, config) = endpoint.transport.as_ref().map(|transport| self.session(transport)).unzip();
-        let io = connect::connect(endpoint, config, origin).await?;
-        let flight = Flight::begin(self.local(endpoint));
+        let (io, peer) = connect::connect(endpoint, config, origin).await?;
+        let flight = Flight::begin(self.local(endpoint), place);
         let (inbox, outbox) = (Inbox::new(), Outbox::default());
-        Ok(Connection { io, inbox, outbox, flight, generation: generation.unwrap_or(0), reused: false })
+        Ok(Connection { io, inbox, outbox, flight, generation: generation.unwrap_or(0), peer, reused: false })
     }
 
     /// How many connections wait to be used again.
@@ -223,24 +213,24 @@ impl Pools {
     pub(super) fn keep(&self, connection: Connection) {
         let limits = self.limits.get();
         debug_assert!(connection.inbox.is_empty() && connection.outbox.is_empty(), "something is under way");
-        let Connection { io, inbox, outbox, flight, generation, .. } = connection;
-        let local = &flight.0;
+        let Connection { io, inbox, outbox, flight, generation, peer, .. } = connection;
+        let local = &flight.local;
         if local.endpoint.proxy_protocol.is_some() {
             // It was opened in the name of one client's connection.
             return;
         }
         let mut list = local.idle.borrow_mut();
         if list.len() < limits.idle_connections {
-            list.push(Idle { io, inbox, outbox, generation, until: Instant::now() + limits.keep_alive });
+            list.push(Idle { io, inbox, outbox, generation, peer, until: Instant::now() + limits.keep_alive });
         }
     }
 
-    fn in_flight(&self, endpoint: &Endpoint) -> u32 {
-        self.endpoints.borrow().get(&endpoint.id).map_or(0, |local| local.in_flight.get())
+    pub(super) fn in_flight(&self, endpoint: &Endpoint) -> u32 {
+        self.endpoints.borrow().get(&endpoint.id).map_or(0, |local| local.counts.in_flight())
     }
 
     /// How many requests to the backend there were before. Workers start apart, so that they do not march in step.
-    fn turn(&self, backend: &Backend) -> usize {
+    pub(super) fn turn(&self, backend: &Backend) -> usize {
         let mut turns = self.turns.borrow_mut();
         let turn = turns.entry(backend.id).or_insert_with(|| fastrand::usize(..1 << 20));
         *turn += 1;
@@ -248,8 +238,10 @@ impl Pools {
     }
 
     fn local(&self, endpoint: &Arc<Endpoint>) -> Rc<Local> {
-        let new =
-            || Rc::new(Local { endpoint: Arc::clone(endpoint), idle: RefCell::default(), in_flight: Cell::new(0) });
+        let new = || {
+            let counts = endpoint.tally.join();
+            Rc::new(Local { endpoint: Arc::clone(endpoint), idle: RefCell::default(), counts })
+        };
         Rc::clone(self.endpoints.borrow_mut().entry(endpoint.id).or_insert_with(new))
     }
 
@@ -273,6 +265,7 @@ impl Idle {
     /// Whether it was made as connections are made now.
     fn is_current(&self, endpoint: &Endpoint) -> bool {
         endpoint.transport.as_ref().is_none_or(|transport| transport.current().generation == self.generation)
+            && endpoint.resolved.as_ref().zip(self.peer).is_none_or(|(resolved, ip)| resolved.leads_to(ip))
     }
 
     /// Whether the backend has neither closed the connection nor sent anything, which it has no reason to.

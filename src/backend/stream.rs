@@ -8,6 +8,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
+use crate::net::Transport;
+
 /// A socket to an endpoint.
 #[derive(Debug)]
 pub enum Socket {
@@ -53,6 +55,38 @@ macro_rules! each {
     ($stream:expr, $kind:ident :: { $($variant:ident),+ }, $inner:ident => $call:expr) => {
         match $stream.get_mut() { $($kind::$variant($inner) => $call,)+ }
     };
+}
+
+impl Transport for Socket {
+    fn reset_on_drop(&mut self) {
+        match self {
+            Self::Tcp(socket) => socket.reset_on_drop(),
+            Self::Unix(socket) => socket.reset_on_drop(),
+        }
+    }
+
+    fn end_untold(&mut self) {
+        match self {
+            Self::Tcp(socket) => socket.end_untold(),
+            Self::Unix(socket) => socket.end_untold(),
+        }
+    }
+}
+
+impl Transport for Stream {
+    fn reset_on_drop(&mut self) {
+        match self {
+            Self::Plain(socket) => socket.reset_on_drop(),
+            Self::Tls(stream) => stream.get_mut().0.reset_on_drop(),
+        }
+    }
+
+    fn end_untold(&mut self) {
+        match self {
+            Self::Plain(socket) => socket.end_untold(),
+            Self::Tls(stream) => stream.get_mut().0.end_untold(),
+        }
+    }
 }
 
 impl AsyncRead for Socket {

@@ -11,9 +11,10 @@ use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 
 use super::ChallengeCertificate;
+use super::changes::{Change, Changes};
 use crate::drain::Watch;
 use crate::names::Hostname;
-use crate::storage::{Event, Events, Key, Storage, StorageError, keys};
+use crate::storage::{Events, Key, Storage, StorageError, keys};
 
 /// How long an answer is kept where nobody withdraws it, as after a crash.
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
@@ -131,23 +132,16 @@ impl Challenges {
     }
 
     /// Follows the storage until the drain begins.
-    pub async fn follow(&self, storage: &dyn Storage, mut events: Events, mut drain: Watch) {
-        loop {
-            let event = tokio::select! {
-                event = events.next() => event,
-                _ = drain.signaled() => return,
-            };
-            let done = match event {
-                None => return,
-                Some(Event::Written(key)) => self.read(storage, &key, SystemTime::now()).await,
-                Some(Event::Deleted(key)) => {
-                    keys::challenge_token(&key).iter().for_each(|token| self.remove(token));
-                    Ok(())
-                }
-                Some(Event::Resync) => self.read_all(storage, SystemTime::now()).await,
+    pub async fn follow(&self, storage: &dyn Storage, events: Events, mut drain: Watch) {
+        let mut changes = Changes::new(events);
+        while let Some(change) = changes.next(&mut drain).await {
+            let done = match change {
+                Change::Of(key) => self.read(storage, &key, SystemTime::now()).await,
+                Change::All => self.read_all(storage, SystemTime::now()).await,
             };
             if let Err(error) = done {
                 tracing::warn!(%error, "a challenge answer could not be read from the storage");
+                changes.retry();
             }
         }
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 
+use super::changes::Changes;
 use crate::drain::Watch;
 use crate::names::{HostMap, HostPattern};
 use crate::storage::{Events, Storage, StorageError, keys};
@@ -67,17 +68,12 @@ impl Disabled {
     }
 
     /// Follows the storage until the drain begins.
-    pub async fn follow(&self, storage: &dyn Storage, mut events: Events, mut drain: Watch) {
-        loop {
-            let event = tokio::select! {
-                event = events.next() => event,
-                _ = drain.signaled() => return,
-            };
-            if event.is_none() {
-                return;
-            }
+    pub async fn follow(&self, storage: &dyn Storage, events: Events, mut drain: Watch) {
+        let mut changes = Changes::new(events);
+        while changes.next(&mut drain).await.is_some() {
             if let Err(error) = self.read(storage).await {
                 tracing::error!(%error, "which names are disabled cannot be read; what was known stays");
+                changes.retry();
             }
         }
     }

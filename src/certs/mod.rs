@@ -9,6 +9,7 @@ mod certificate;
 mod chain;
 mod challenge_certificate;
 mod challenges;
+mod changes;
 mod disabled;
 mod error;
 mod key_kind;

@@ -5,22 +5,19 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::certificate::date;
+use super::changes::{Change, Changes};
 use super::{Certificate, CertificateError, PemPart, PemParts, Table, unix_now};
 use crate::config::CertificateId;
 use crate::drain::Watch;
-use crate::storage::{Event, Events, Key, Storage, StorageError, keys};
-
-/// How often everything is looked at, whatever the watch told: no watch is perfect.
-const RESCAN: Duration = Duration::from_secs(3600);
+use crate::storage::{Key, Storage, StorageError, keys};
 
 /// Keeps the table up with the storage.
 pub struct Stored {
     storage: Arc<dyn Storage>,
     table: Arc<Table>,
-    events: Events,
+    changes: Changes,
     /// What each certificate was made of, so that an event that comes twice costs no second parse.
     seen: HashMap<CertificateId, [u8; 32]>,
 }
@@ -42,8 +39,8 @@ impl Stored {
     /// [`StorageError`], where the storage cannot be listed, read or watched.
     pub async fn load(storage: Arc<dyn Storage>, table: Arc<Table>) -> Result<Self, StorageError> {
         // Watched first, so that nothing falls between the two.
-        let events = storage.watch(keys::CERTIFICATES).await?;
-        let mut this = Self { storage, table, events, seen: HashMap::new() };
+        let changes = Changes::new(storage.watch(keys::CERTIFICATES).await?);
+        let mut this = Self { storage, table, changes, seen: HashMap::new() };
         this.read_all().await?;
         Ok(this)
     }
@@ -66,20 +63,14 @@ impl Stored {
 
     /// Follows the storage until the drain begins.
     pub async fn follow(mut self, mut drain: Watch) {
-        let mut rescan = tokio::time::interval_at(tokio::time::Instant::now() + RESCAN, RESCAN);
-        loop {
-            let event = tokio::select! {
-                event = self.events.next() => event,
-                _ = rescan.tick() => Some(Event::Resync),
-                _ = drain.signaled() => return,
-            };
-            let done = match event {
-                None => return,
-                Some(Event::Written(key) | Event::Deleted(key)) => self.read(&key).await,
-                Some(Event::Resync) => self.read_all().await,
+        while let Some(change) = self.changes.next(&mut drain).await {
+            let done = match change {
+                Change::Of(key) => self.read(&key).await,
+                Change::All => self.read_all().await,
             };
             if let Err(error) = done {
                 tracing::error!(%error, "the storage cannot be read; the certificates that are loaded go on being served");
+                self.changes.retry();
             }
         }
     }
@@ -161,6 +152,8 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::storage::MemoryStorage;
 

@@ -25,7 +25,7 @@ const SHARDS: usize = 1024;
 pub struct Table {
     names: Vec<ArcSwap<Names>>,
     ids: Vec<ArcSwap<HashMap<CertificateId, Arc<Certificate>>>>,
-    pins: ArcSwap<HostMap<CertificateId>>,
+    pins: ArcSwap<HostMap<Option<CertificateId>>>,
     disabled: Arc<Disabled>,
     hasher: RandomState,
     writer: Mutex<()>,
@@ -137,8 +137,9 @@ impl Table {
         all
     }
 
-    /// Hosts whose routes name the certificate that is to be served for them, whatever else there is.
-    pub fn set_pins(&self, pins: HostMap<CertificateId>) {
+    /// Hosts whose routes name the certificate that is to be served for them, whatever else there is; and hosts whose
+    /// routes do not, below wildcards whose routes do.
+    pub fn set_pins(&self, pins: HostMap<Option<CertificateId>>) {
         self.pins.store(Arc::new(pins));
         self.version.send_modify(|version| *version += 1);
     }
@@ -152,7 +153,7 @@ impl Table {
     /// The id that a route names for the canonical `host`.
     #[must_use]
     pub fn pin(&self, host: &str) -> Option<CertificateId> {
-        self.pins.load().find(host).cloned()
+        self.pins.load().find(host).cloned().flatten()
     }
 
     /// A counter that goes up with every change.
@@ -169,6 +170,15 @@ impl Table {
     /// and last the lowest id, so that the answer is always the same.
     #[must_use]
     pub fn choose(&self, ask: &Ask<'_>) -> Choice {
+        if ask.sni.is_some_and(|sni| self.disabled.contains(sni)) {
+            return Choice::UnknownName;
+        }
+        self.meant(ask)
+    }
+
+    /// The same, were no name's HTTPS switched off.
+    #[must_use]
+    pub fn meant(&self, ask: &Ask<'_>) -> Choice {
         let Some(sni) = ask.sni else {
             let local = Hostname::from(ask.local.to_canonical());
             return match self.best(local.as_str(), ask) {
@@ -176,9 +186,6 @@ impl Table {
                 None => self.default(ask).map_or(Choice::Nothing, Choice::Default),
             };
         };
-        if self.disabled.contains(sni) {
-            return Choice::UnknownName;
-        }
         match self.pinned(sni).or_else(|| self.best(sni, ask)) {
             Some(certificate) => Choice::Named(certificate),
             None => self.default(ask).map_or(Choice::UnknownName, Choice::Default),
@@ -186,7 +193,7 @@ impl Table {
     }
 
     fn pinned(&self, host: &str) -> Option<Arc<Certificate>> {
-        self.get(self.pins.load().find(host)?)
+        self.get(self.pins.load().find(host)?.as_ref()?)
     }
 
     fn default(&self, ask: &Ask<'_>) -> Option<Arc<Certificate>> {

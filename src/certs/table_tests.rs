@@ -90,7 +90,7 @@ fn a_pin_goes_before_all_else_while_it_is_there() {
     table.insert(ca.certificate("first", Order::new(&["a.example"])));
     table.insert(ca.certificate("second", Order::new(&["a.example"]).valid(-5, 5)));
     let mut pins = HostMap::new();
-    pins.insert("a.example".parse().expect("a pattern"), CertificateId::new("second"));
+    pins.insert("a.example".parse().expect("a pattern"), Some(CertificateId::new("second")));
     table.set_pins(pins);
     assert_eq!(named(&table, "a.example").as_deref(), Some("second"));
     table.remove(&CertificateId::new("second"));

@@ -135,16 +135,24 @@ impl Vault {
     /// # Errors
     /// [`StorageError`].
     pub async fn about(&self, id: &CertificateId) -> Result<Option<About>, StorageError> {
-        if self.storage.read(&keys::certificate(id)).await?.is_none() {
-            return Ok(None);
+        match self.storage.read(&keys::certificate(id)).await? {
+            Some(_) => self.about_stored(id).await.map(Some),
+            None => Ok(None),
         }
+    }
+
+    /// As [`Vault::about`], for a certificate that is known to be stored.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub async fn about_stored(&self, id: &CertificateId) -> Result<About, StorageError> {
         if let Some(about) = self.own_about(id).await? {
-            return Ok(Some(about));
+            return Ok(about);
         }
         let meta = self.storage.read(&keys::certificate_meta(id)).await?;
         let meta = meta.and_then(|meta| serde_json::from_slice::<serde_json::Value>(&meta).ok()).unwrap_or_default();
         let since = meta["issued"].as_u64().unwrap_or(0);
-        Ok(Some(About { origin: Origin::Generated, since, from: meta["issuer"].as_str().map(str::to_owned) }))
+        Ok(About { origin: Origin::Generated, since, from: meta["issuer"].as_str().map(str::to_owned) })
     }
 
     /// What was served before, the newest first.

@@ -3,6 +3,7 @@
 //! Answers go to stdout, complaints and logs to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage or config.
 
 mod admin_socket;
+mod backends;
 mod ca;
 mod certs;
 pub mod check;
@@ -43,6 +44,7 @@ pub fn main() -> ExitCode {
         Verb::Config(ConfigVerb::Show(args)) => config_show::run(&args.config),
         Verb::Dns(verb) => ExitCode::from(dns::run(verb)),
         Verb::Reload(args) => ExitCode::from(reload::run(&args)),
+        Verb::Backends(verb) => ExitCode::from(backends::run(&verb)),
         Verb::Status(args) => ExitCode::from(status::run(&args)),
         Verb::Certs(verb) => ExitCode::from(certs::run(&verb)),
         Verb::Ca(verb) => ExitCode::from(ca::run(&verb)),
@@ -78,6 +80,8 @@ enum Verb {
     /// Add, list, test and remove solvers of DNS-01: who can change which zones
     #[command(subcommand)]
     Dns(dns::DnsVerb),
+    #[command(subcommand)]
+    Backends(backends::BackendsVerb),
     Status(status::StatusArgs),
     Reload(reload::ReloadArgs),
     Completions(completions::CompletionsArgs),
@@ -153,6 +157,21 @@ mod tests {
             // A folder of verbs shows them, and each of them its own.
             assert!(verb.has_subcommands() || help.contains("Example"), "{name}: {help}");
             check_examples(verb);
+        }
+    }
+
+    #[test]
+    fn every_verb_about_certificates_answers_programs_too() {
+        fn check(command: &clap::Command) {
+            for verb in command.get_subcommands() {
+                let json = verb.get_arguments().any(|argument| argument.get_id() == "json");
+                assert!(verb.has_subcommands() || json, "{} {}", command.get_name(), verb.get_name());
+                check(verb);
+            }
+        }
+        let command = Cli::command();
+        for folder in ["certs", "ca", "dns"] {
+            check(command.find_subcommand(folder).expect(folder));
         }
     }
 

@@ -17,7 +17,7 @@ const SHOWN: usize = 20;
 /// From how many days on an expiry stands out.
 const SOON: i64 = 7;
 
-/// Show how a running doorward is: listeners, certificates, ACME, the last reload.
+/// Show how a running doorward is: listeners, backends, certificates, ACME, the last reload.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  doorward status\n  doorward status --json | jq '.certificates[] | select(.state != \"served\")'"
@@ -85,6 +85,7 @@ fn render(status: &StatusView, now: i64, shown: usize) -> String {
         listeners.row(Style::Plain, [listener.protocol.clone(), listener.address.to_string(), public]);
     }
     listeners.show(&mut out);
+    super::backends::show(&mut out, &status.backends);
     show_certificates(&mut out, &status.certificates, now, shown);
     show_acme(&mut out, &status.acme, now);
     show_issuers(&mut out, &status.issuers, now);
@@ -182,27 +183,27 @@ fn show_issuers(out: &mut String, issuers: &[IssuerView], now: i64) {
 }
 
 /// Aligned columns under a title, and notes under rows.
-struct Table<const N: usize> {
+pub(super) struct Table<const N: usize> {
     title: &'static str,
     rows: Vec<(Style, [String; N], Vec<String>)>,
 }
 
 impl<const N: usize> Table<N> {
-    fn new(title: &'static str) -> Self {
+    pub(super) fn new(title: &'static str) -> Self {
         Self { title, rows: Vec::new() }
     }
 
-    fn row(&mut self, style: Style, cells: [String; N]) {
+    pub(super) fn row(&mut self, style: Style, cells: [String; N]) {
         self.rows.push((style, cells.map(|cell| safe(&cell)), Vec::new()));
     }
 
-    fn note(&mut self, note: String) {
+    pub(super) fn note(&mut self, note: String) {
         if let Some((_, _, notes)) = self.rows.last_mut() {
             notes.extend(note.lines().map(safe));
         }
     }
 
-    fn show(&self, out: &mut String) {
+    pub(super) fn show(&self, out: &mut String) {
         if self.rows.is_empty() {
             return;
         }
@@ -289,6 +290,7 @@ mod tests {
                 failures: 3,
                 message: Some("connection refused".to_owned()),
             }],
+            backends: vec![],
             issuers: vec![
                 IssuerView {
                     issuer: "letsencrypt".to_owned(),

@@ -11,6 +11,8 @@ pub struct Acme {
     pub issuer: Issuer,
     /// The others of the list, which are asked in this order where the one before fails.
     pub fallback: Vec<Issuer>,
+    /// All other issuers that the config or doorward knows: they are asked only for what names them.
+    pub others: Vec<Issuer>,
     /// `contact`: mail addresses for the account, without `mailto:`.
     pub contact: Vec<String>,
     /// `key`: what certificates' keys are, default `p256`.
@@ -44,6 +46,7 @@ impl Default for Acme {
         Self {
             issuer: Issuer::default(),
             fallback: Vec::new(),
+            others: Vec::new(),
             contact: Vec::new(),
             key: KeyType::default(),
             challenges: ORDER.to_vec(),
@@ -65,10 +68,15 @@ impl Acme {
         Self { issuer: issuer.clone(), fallback: Vec::new(), challenges, ..self.clone() }
     }
 
-    /// The issuer whose directory this is.
+    /// The issuer whose directory this is, of those that are asked.
     #[must_use]
     pub fn issuer_at(&self, directory: &str) -> Option<&Issuer> {
         self.issuers().find(|issuer| issuer.directory == directory)
+    }
+
+    /// All that can be asked by name: those that are asked anyway come first.
+    pub fn known_issuers(&self) -> impl Iterator<Item = &Issuer> {
+        self.issuers().chain(&self.others)
     }
 }
 
@@ -110,6 +118,13 @@ pub(super) fn read(mut section: Section<'_>, issuers: &[Placed]) -> Read {
         issuer::read_extras(&mut section, &mut this.issuer);
     }
     section.finish();
+    let own = issuers.iter().map(|placed| placed.issuer.clone());
+    let built_in = issuer::BUILT_IN.iter().map(|known| Issuer::new(known.name, known.directory));
+    for issuer in own.chain(built_in) {
+        if !this.known_issuers().any(|known| known.name == issuer.name) {
+            this.others.push(issuer);
+        }
+    }
     Read { acme: this, challenges_written }
 }
 

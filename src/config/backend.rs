@@ -2,15 +2,18 @@
 //! name, or an address, or a list of addresses, or a table with the same keys.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use toml::de::DeValue;
 
 use super::backend_address::{self, BackendAddress};
 use super::backend_health::{self, Check, Ejection};
+use super::backend_load::{self, Queue, Retry};
 use super::backend_tls::{self, BackendTls};
 use super::balance::{self, Balance};
 use super::reader::{Item, Reading, Section, nearest};
 use super::source::Place;
+use super::sticky::{self, Sticky};
 
 /// What a backend looks like in the config.
 pub(super) const EXAMPLE: &str = "\"127.0.0.1:3000\"";
@@ -34,6 +37,16 @@ pub struct Backend {
     pub check: Option<Check>,
     /// `ejection`: when an endpoint that fails requests is left alone.
     pub ejection: Ejection,
+    /// `sticky`: whether clients stay with their endpoint; none by default.
+    pub sticky: Option<Sticky>,
+    /// `slow_start`: over so long an endpoint that comes up gets to its full share; 0, the default: at once.
+    pub slow_start: Duration,
+    /// `max_connections`: so many requests or connections at once for each endpoint; no bound by default.
+    pub max_connections: Option<u32>,
+    /// `queue`: what becomes of those that are too many.
+    pub queue: Queue,
+    /// `retry`: whether what one endpoint failed is taken to another.
+    pub retry: Retry,
 }
 
 /// One of a backend's endpoints.
@@ -41,11 +54,11 @@ pub struct Backend {
 pub struct Endpoint {
     /// Where it listens.
     pub address: BackendAddress,
-    /// `weight`: its share among the others; default 1.
+    /// `weight`: its share among the others; 0: as `drain`; default 1.
     pub weight: u16,
     /// `backup`: used where no other can be; default false.
     pub backup: bool,
-    /// `drain`: takes no new requests; default false.
+    /// `drain`: takes no new requests but of clients that stick to it; default false.
     pub drain: bool,
 }
 
@@ -124,6 +137,11 @@ impl Backend {
             proxy_protocol: None,
             check: None,
             ejection: Ejection::default(),
+            sticky: None,
+            slow_start: Duration::ZERO,
+            max_connections: None,
+            queue: Queue::default(),
+            retry: Retry::default(),
         }
     }
 
@@ -145,9 +163,9 @@ impl Backend {
     /// Whether a list of addresses with a scheme says all that there is to it.
     pub(super) fn is_short(&self) -> bool {
         let addresses = self.endpoints.iter().map(|endpoint| endpoint.address.clone());
-        let unix = self.endpoints.iter().any(|endpoint| matches!(endpoint.address, BackendAddress::Unix(_)));
+        let plain = self.endpoints.iter().all(|endpoint| endpoint.address.host().is_some());
         let short = Self { protocol: self.protocol, ..Self::new(addresses) };
-        *self == short && (self.protocol == BackendProtocol::Http || !unix)
+        *self == short && (self.protocol == BackendProtocol::Http || plain)
     }
 }
 
@@ -162,6 +180,8 @@ impl Endpoint {
 /// A backend, and where its endpoints and name are written.
 pub(super) struct Placed {
     pub(super) backend: Backend,
+    /// Whether its protocol is written, as a key or as a scheme.
+    pub(super) says_protocol: bool,
     pub(super) endpoints: Vec<Place>,
     pub(super) name: Place,
 }
@@ -179,19 +199,25 @@ pub(super) fn read_named(mut section: Section<'_>) -> Option<Placed> {
     let name = section.required("name", "\"app\"", read_name);
     let mut placed = read_section(section)?;
     placed.backend.name = name?;
+    sticky::name_cookie(&mut placed.backend.sticky, &placed.backend.name);
     Some(placed)
 }
 
 /// Reads a route's `backend`.
 pub(super) fn read(item: &Item<'_>) -> Option<Written> {
     match item.value.get_ref() {
-        DeValue::Table(_) => Some(Written::Whole(Box::new(read_section(item.section()?)?))),
+        DeValue::Table(_) => {
+            let mut placed = read_section(item.section()?)?;
+            sticky::name_cookie(&mut placed.backend.sticky, "");
+            Some(Written::Whole(Box::new(placed)))
+        }
         DeValue::String(_) if is_name(item.written()) => Some(Written::Named(item.words()?, item.place())),
         _ => {
             let endpoints = read_endpoints(item)?;
             let mut backend = Backend::new([]);
-            backend.protocol = shared_protocol(item, &endpoints)?.unwrap_or_default();
-            Some(Written::Whole(Box::new(placed(backend, endpoints, item.place()))))
+            let protocol = shared_protocol(item, &endpoints)?;
+            backend.protocol = protocol.unwrap_or_default();
+            Some(Written::Whole(Box::new(placed(backend, protocol.is_some(), endpoints, item.place()))))
         }
     }
 }
@@ -235,7 +261,8 @@ fn read_section(mut section: Section<'_>) -> Option<Placed> {
             None => Some(protocol),
         }
     });
-    backend.protocol = protocol.or(of_scheme).unwrap_or_default();
+    let said = protocol.or(of_scheme);
+    backend.protocol = said.unwrap_or_default();
     section.set("tls", &mut backend.tls, |item| item.section().and_then(backend_tls::read));
     let http = backend.protocol.is_http();
     backend.check =
@@ -243,28 +270,33 @@ fn read_section(mut section: Section<'_>) -> Option<Placed> {
     section.set("ejection", &mut backend.ejection, |item| item.section().map(backend_health::read_ejection));
     section.set("balance", &mut backend.balance, balance::read);
     backend.proxy_protocol = section.optional("proxy_protocol", |item| item.choice(&PROXY_VERSIONS));
+    backend_load::read(&mut section, &mut backend);
     if !backend.protocol.is_tls() {
         let remedy = format!("write protocol = \"{}\", or remove tls", secure(backend.protocol).word());
         section.refuse("tls", &format!("a backend that speaks {} has no TLS", backend.protocol.word()), &remedy);
     }
     let place = section.place();
-    let nameless = |read: &&ReadEndpoint| matches!(read.endpoint.address, BackendAddress::Unix(_));
+    let nameless = |read: &&ReadEndpoint| read.endpoint.address.host().is_none();
     if backend.protocol.is_tls()
         && backend.tls.name().is_none()
         && let Some(read) = endpoints.iter().flatten().find(nameless)
     {
         let remedy = "add tls = { server_name = \"app.internal\" }";
-        section.reading.fault(&read.place, "a unix socket has no name that its certificate could be for", remedy);
+        section.reading.fault(
+            &read.place,
+            "a unix socket or a service has no name that its certificate could be for",
+            remedy,
+        );
     }
     backend_tls::warn(section.reading, &place, &backend);
     section.finish();
-    Some(placed(backend, endpoints?, place))
+    Some(placed(backend, said.is_some(), endpoints?, place))
 }
 
-fn placed(mut backend: Backend, endpoints: Vec<ReadEndpoint>, name: Place) -> Placed {
+fn placed(mut backend: Backend, says_protocol: bool, endpoints: Vec<ReadEndpoint>, name: Place) -> Placed {
     let (list, places) = endpoints.into_iter().map(|read| (read.endpoint, read.place)).unzip();
     backend.endpoints = list;
-    Placed { backend, endpoints: places, name }
+    Placed { backend, says_protocol, endpoints: places, name }
 }
 
 /// One address, or a list of them.
@@ -285,7 +317,7 @@ fn read_endpoint(item: &Item<'_>) -> Option<ReadEndpoint> {
     let (protocol, address) = section.required("address", EXAMPLE, read_address)?;
     let mut endpoint = Endpoint::new(address);
     section
-        .set("weight", &mut endpoint.weight, |item| item.integer(1..=1000))
+        .set("weight", &mut endpoint.weight, |item| item.integer(0..=1000))
         .set("backup", &mut endpoint.backup, Item::boolean)
         .set("drain", &mut endpoint.drain, Item::boolean);
     section.finish();
@@ -308,7 +340,7 @@ fn read_address(item: &Item<'_>) -> Option<(Option<BackendProtocol>, BackendAddr
 #[expect(clippy::option_option, reason = "the outer one is absent where a fault was reported")]
 fn shared_protocol(item: &Item<'_>, endpoints: &[ReadEndpoint]) -> Option<Option<BackendProtocol>> {
     let written = |read: &ReadEndpoint| match (&read.endpoint.address, read.protocol) {
-        (BackendAddress::Unix(_), _) => None,
+        (BackendAddress::Unix(_) | BackendAddress::Service(_), _) => None,
         (_, protocol) => protocol,
     };
     let mut protocols = endpoints.iter().filter_map(written);

@@ -12,8 +12,10 @@ use crate::names::{Hostname, NameError};
 pub enum BackendAddress {
     /// An address and port.
     Socket(SocketAddr),
-    /// A name that is looked up at each connect, and a port.
+    /// A name that is looked up, and a port.
     Name(Hostname, u16),
+    /// A name whose SRV records (RFC 2782) say where the endpoints are.
+    Service(Hostname),
     /// A unix socket, by its absolute path.
     Unix(Box<str>),
 }
@@ -46,8 +48,8 @@ const UNIX_PATH: usize = 107;
 
 impl BackendAddress {
     /// Parses an address, and the protocol where a scheme names one: `127.0.0.1:3000`, `[::1]:3000`, `app:3000`,
-    /// a port alone for one on 127.0.0.1, `unix:/run/app.sock`; all but the last two also behind `http://` (port 80
-    /// is its default), `https://` (443), `tcp://` or `tls://`.
+    /// a port alone for one on 127.0.0.1, `unix:/run/app.sock`, `srv:_http._tcp.app`; all but the last three also
+    /// behind `http://` (port 80 is its default), `https://` (443), `tcp://` or `tls://`.
     ///
     /// # Errors
     /// [`BackendError`].
@@ -56,6 +58,14 @@ impl BackendAddress {
             let path = path.strip_prefix("//").unwrap_or(path);
             let sound = path.len() > 1 && path.len() <= UNIX_PATH && path.starts_with('/') && !path.contains('\0');
             return if sound { Ok((None, Self::Unix(path.into()))) } else { Err(BackendError::UnixPath) };
+        }
+        if let Some(name) = text.strip_prefix("srv:") {
+            let name = Hostname::parse(name)?;
+            return if name.ip().is_some() {
+                Err(NameError::Character.into())
+            } else {
+                Ok((None, Self::Service(name)))
+            };
         }
         let Some((scheme, rest)) = text.split_once("://") else {
             let port_alone = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -74,7 +84,7 @@ impl BackendAddress {
         match self {
             Self::Socket(address) => Some(address.ip().to_string()),
             Self::Name(name, _) => Some(name.as_str().to_owned()),
-            Self::Unix(_) => None,
+            Self::Unix(_) | Self::Service(_) => None,
         }
     }
 }
@@ -126,6 +136,7 @@ impl fmt::Display for BackendAddress {
             Self::Socket(address) => write!(f, "{address}"),
             Self::Name(name, port) => write!(f, "{name}:{port}"),
             Self::Unix(path) => write!(f, "unix:{path}"),
+            Self::Service(name) => write!(f, "srv:{name}"),
         }
     }
 }

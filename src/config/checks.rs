@@ -152,6 +152,7 @@ pub(super) fn together(
         return;
     }
     let speaks = |protocol| listeners.iter().any(|placed| placed.listener.protocol == protocol);
+    modes::policies(reading, listeners, routes);
     if !speaks(ListenerProtocol::Https) {
         let needy = |placed: &&route::Placed| {
             placed.route.https == HttpsPolicy::Redirect && placed.route.mode == RouteMode::Http
@@ -215,11 +216,19 @@ pub(super) fn loops(reading: &Reading, listeners: &[listener::Placed], gathered:
     }
 }
 
-/// Whether a route can be served by what its backend speaks. Where no protocol is written, `http`, the default,
-/// means plain bytes to a route that understands no requests.
-pub(super) fn protocol(reading: &Reading, place: &Place, mode: RouteMode, backend: &Backend) {
+/// Whether a route can be served by what its backend speaks. Where the route does not say `http` itself, it means
+/// plain bytes to a route that understands no requests: it is the default.
+pub(super) fn protocol(reading: &Reading, place: &Place, mode: RouteMode, backend: &Backend, says_http: bool) {
     let word = backend.protocol.word();
     let (message, remedy) = match (mode, backend.protocol) {
+        (RouteMode::Tcp, BackendProtocol::Http) if says_http => (
+            "the backend speaks http, and a route with mode tcp passes on bytes".to_owned(),
+            "write tcp:// for it, or mode = \"http\"",
+        ),
+        (RouteMode::Passthrough, BackendProtocol::Http) if says_http => (
+            "the backend speaks http, and the client's TLS passes through to it".to_owned(),
+            "write tcp:// for it: the bytes are TLS already",
+        ),
         (RouteMode::Http, BackendProtocol::Tcp) => (
             format!("the backend speaks {word}, and the route's requests are HTTP"),
             "write http:// for it, or mode = \"tcp\"",
@@ -234,7 +243,7 @@ pub(super) fn protocol(reading: &Reading, place: &Place, mode: RouteMode, backen
         ),
         (RouteMode::Passthrough, BackendProtocol::Https | BackendProtocol::Tls) => (
             format!("the backend is to be spoken {word} with, and the client's TLS passes through to it"),
-            "write the address without a scheme: the bytes are TLS already",
+            "write tcp:// for it: the bytes are TLS already",
         ),
         _ => return,
     };
@@ -264,7 +273,7 @@ fn issuing(reading: &Reading, listeners: &[listener::Placed], routes: &[route::P
             reading.warning(&placed.certificate, message, remedy);
         });
     }
-    for (issuer, _) in public.iter().filter(|(issuer, known)| known.needs_eab && issuer.eab.is_none()) {
+    for (issuer, _) in public.iter().filter(|(issuer, _)| issuer.lacks_eab()) {
         first_of(routes, from_acme, |placed, _| {
             let message =
                 format!("{} opens an account only by external account binding, and has no eab here", issuer.name);

@@ -158,6 +158,12 @@ impl Issuer {
         known(&self.directory).is_some()
     }
 
+    /// Whether it opens accounts by external account binding only, and there is none.
+    #[must_use]
+    pub fn lacks_eab(&self) -> bool {
+        self.eab.is_none() && known(&self.directory).is_some_and(|known| known.needs_eab)
+    }
+
     /// Its test CA, where there is one; certificates of that one are of no use but to see that it would work.
     #[must_use]
     pub fn staging(&self) -> Option<Self> {

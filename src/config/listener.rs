@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use super::CertificateId;
 use super::reader::{Item, Section};
 use super::source::Place;
+use crate::names::Hostname;
 
 /// One address that doorward listens on.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +24,8 @@ pub struct Listener {
     pub trusted_proxies: Vec<IpNet>,
     /// `default_route`: the name of the route for clients that send no name (SNI); the only one that `tcp` has.
     pub default_route: Option<String>,
+    /// No key: without a `default_certificate`, the host of the `default_route` whose certificate stands in for it.
+    pub default_host: Option<Hostname>,
     /// `proxy_protocol`: whether each connection begins with a PROXY protocol header, from `trusted_proxies` alone.
     pub proxy_protocol: bool,
     /// `tls`: `[listener.tls]`; meaningless without TLS.
@@ -94,6 +97,7 @@ impl Listener {
             default_certificate: None,
             trusted_proxies: Vec::new(),
             default_route: None,
+            default_host: None,
             proxy_protocol: false,
             tls: TlsOptions::default(),
         }

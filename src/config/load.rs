@@ -11,7 +11,9 @@ use toml::de::DeTable;
 use super::reader::{Item, Reading, Section};
 use super::source::{Place, Source};
 use super::{Backend, Config, Fault, Faults, Machine};
-use super::{acme, backend, certificates, checks, dns, include, issuer, listener, on_demand, operate, route, storage};
+use super::{
+    acme, backend, certificates, checks, dns, include, issuer, listener, modes, on_demand, operate, route, storage,
+};
 
 /// The most syntax errors of one file that are worth reading: one mistake can cause a series.
 const MAX_SYNTAX_FAULTS: usize = 10;
@@ -102,8 +104,11 @@ fn read_main(reading: &Reading, source: &Rc<Source>, file: &Path) -> Option<Conf
     let mut trusted: Vec<IpNet> = Vec::new();
     root.set("workers", &mut config.workers, |item| item.integer(1..=1024));
     root.set("trusted_proxies", &mut trusted, listener::read_networks);
+    root.set("untrusted_headers", &mut config.untrusted_headers, |item| {
+        item.list("[\"X-Our-Client\"]", Item::field_name)
+    });
     let before = reading.fault_count();
-    let listeners: Vec<_> =
+    let mut listeners: Vec<_> =
         sections(&mut root, "listener").into_iter().filter_map(|section| listener::read(section, &trusted)).collect();
     let listeners_known = reading.fault_count() == before;
 
@@ -151,6 +156,7 @@ fn read_main(reading: &Reading, source: &Rc<Source>, file: &Path) -> Option<Conf
     checks::listeners(reading, &listeners, metrics.as_ref());
     if listeners_known {
         checks::together(reading, &listeners, &gathered.routes, config.acme.as_ref());
+        modes::default_hosts(reading, &mut listeners, &gathered.routes);
     }
 
     config.metrics = metrics.map(|(metrics, _)| metrics);
@@ -169,8 +175,10 @@ fn resolve_backends(reading: &Reading, gathered: &mut Gathered) -> Vec<Arc<Backe
     let named: Vec<_> = backends.into_iter().map(|placed| Arc::new(placed.backend)).collect();
     for placed in &mut gathered.routes {
         let Some(written) = placed.written.take() else { continue };
+        // A [[backend]] may be one that other routes speak HTTP with.
+        let says_http = matches!(&written, backend::Written::Whole(placed) if placed.says_protocol);
         if let Some(backend) = backend::resolve(reading, written, &named) {
-            checks::protocol(reading, &placed.backend, placed.route.mode, &backend);
+            checks::protocol(reading, &placed.backend, placed.route.mode, &backend, says_http);
             placed.route.backend = backend;
         }
     }

@@ -8,6 +8,7 @@ mod acme;
 mod backend;
 mod backend_address;
 mod backend_health;
+mod backend_load;
 mod backend_tls;
 mod balance;
 mod certificates;
@@ -28,6 +29,7 @@ mod reader;
 mod route;
 mod show;
 mod source;
+mod sticky;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -41,6 +43,7 @@ pub use acme::{Acme, KeyType};
 pub use backend::{Backend, BackendProtocol, Endpoint, ProxyVersion};
 pub use backend_address::{BackendAddress, BackendError};
 pub use backend_health::{Check, Ejection};
+pub use backend_load::{Queue, Retry};
 pub use backend_tls::{BackendCa, BackendSni, BackendTls};
 pub use balance::Balance;
 pub use certificates::{CertificateId, Certificates};
@@ -55,6 +58,7 @@ pub use machine::{Found, Machine};
 pub use on_demand::OnDemand;
 pub use operate::{AccessLog, Admin, Limits, Log, LogFormat, MetricsListener, Timeouts};
 pub use route::{CertificateChoice, HttpsPolicy, Route, RouteHost, RouteMode};
+pub use sticky::{SameSite, Sticky};
 pub use storage::Storage;
 
 /// Everything that a config file and its includes say, checked.
@@ -85,6 +89,9 @@ pub struct Config {
     pub resolvers: Vec<SocketAddr>,
     /// `[[route]]`, of the main file first, then of the includes by path.
     pub routes: Vec<Arc<Route>>,
+    /// `untrusted_headers`: names of fields that only trusted proxies may send, in lower case, besides those that
+    /// doorward knows.
+    pub untrusted_headers: Vec<String>,
     /// `[timeouts]`.
     pub timeouts: Timeouts,
     /// `[limits]`.
@@ -115,6 +122,7 @@ impl Default for Config {
             dns: Vec::new(),
             resolvers: Vec::new(),
             routes: Vec::new(),
+            untrusted_headers: Vec::new(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             admin: Admin::default(),

@@ -1,8 +1,11 @@
 //! Whether listeners and routes fit each other: what each speaks, and what they call each other by.
 
-use super::listener::Placed;
+use std::net::SocketAddr;
+
+use super::listener::{Listener, Placed};
 use super::reader::Reading;
-use super::{ListenerProtocol, RouteMode, route};
+use super::{HttpsPolicy, ListenerProtocol, Route, RouteHost, RouteMode, route};
+use crate::names::HostPattern;
 
 /// What listeners and routes call each other by.
 pub(super) fn lookups(reading: &Reading, listeners: &[Placed], routes: &[route::Placed]) {
@@ -40,33 +43,146 @@ pub(super) fn lookups(reading: &Reading, listeners: &[Placed], routes: &[route::
     }
 }
 
-/// Whether some listener speaks what a route needs.
+/// Finds the certificates of listeners that have a `default_route` and no `default_certificate`.
+pub(super) fn default_hosts(reading: &Reading, listeners: &mut [Placed], routes: &[route::Placed]) {
+    for Placed { listener, default_route: place, .. } in listeners {
+        let Some(name) = listener.default_route.as_ref().filter(|_| listener.default_certificate.is_none()) else {
+            continue;
+        };
+        let found = routes.iter().map(|placed| &placed.route).find(|route| route.name == *name);
+        let Some(route) = found.filter(|route| listener.protocol.has_tls() && route.mode != RouteMode::Passthrough)
+        else {
+            continue;
+        };
+        listener.default_host = route.hosts.iter().find_map(|host| match host {
+            RouteHost::Pattern(HostPattern::Exact(host)) if host.ip().is_none() => Some(host.clone()),
+            _ => None,
+        });
+        if listener.default_host.is_none() {
+            let message =
+                format!("clients that send no name (SNI) are for the route {name:?}, but have no certificate");
+            reading.warning(place, message, "write default_certificate = \"ID\" as well");
+        }
+    }
+}
+
+/// Whether the listeners that a route lists have what its `https` needs.
+pub(super) fn policies(reading: &Reading, listeners: &[Placed], routes: &[route::Placed]) {
+    for placed in routes.iter().filter(|placed| placed.route.mode == RouteMode::Http) {
+        let route = &placed.route;
+        let has = |protocol| {
+            let speaks = |listener: &Listener| listener.protocol == protocol;
+            listeners.iter().any(|other| speaks(&other.listener) && route.listeners.contains(&other.listener.address))
+        };
+        let (https, http) = (has(ListenerProtocol::Https), has(ListenerProtocol::Http));
+        let (message, remedy) = match route.https {
+            HttpsPolicy::Redirect if http && !https => (
+                "https = \"redirect\" (the default) leads to a listener with protocol https, and the route lists none",
+                "add one to its listeners, or write https = \"off\"",
+            ),
+            HttpsPolicy::Off if https && !http => (
+                "https = \"off\" needs a listener with protocol http, and the route lists none",
+                "add one to its listeners, or write https = \"both\"",
+            ),
+            _ => continue,
+        };
+        reading.fault(&placed.https, message, remedy);
+    }
+}
+
+/// Whether some listener speaks what a route needs, and every one that it lists.
 pub(super) fn listeners(reading: &Reading, listeners: &[Placed], routes: &[route::Placed]) {
     for placed in routes {
-        let route = &placed.route;
-        let some_speaks = |protocols: &[ListenerProtocol]| {
-            listeners.iter().map(|placed| &placed.listener).any(|listener| {
-                protocols.contains(&listener.protocol)
-                    && (route.listeners.is_empty() || route.listeners.contains(&listener.address))
-            })
-        };
-        let is_default = listeners.iter().any(|other| other.listener.default_route.as_ref() == Some(&route.name));
-        let (reached, remedy) = match route.mode {
-            RouteMode::Http => (
-                some_speaks(&[ListenerProtocol::Https, ListenerProtocol::Http]),
-                "add a [[listener]] with protocol = \"https\", or write mode = \"tcp\"",
-            ),
-            RouteMode::Passthrough => (
-                some_speaks(&[ListenerProtocol::Https, ListenerProtocol::Tls]),
-                "add a [[listener]] with protocol = \"https\" or \"tls\"",
-            ),
-            RouteMode::Tcp => (
-                is_default || (!route.hosts.is_empty() && some_speaks(&[ListenerProtocol::Tls])),
-                "add a [[listener]] with protocol = \"tls\", or one with protocol = \"tcp\" and this route as its default_route",
-            ),
-        };
-        if !reached {
-            reading.fault(&placed.mode, format!("no listener leads to the route {:?}", route.name), remedy);
+        if listed(reading, listeners, placed) {
+            reached(reading, listeners, placed);
         }
+    }
+    for Placed { listener, address: place, .. } in listeners {
+        let has_route = |placed: &route::Placed| {
+            let route = &placed.route;
+            route.mode != RouteMode::Http && !route.hosts.is_empty() && is_on(route, listener)
+        };
+        if listener.protocol == ListenerProtocol::Tls
+            && listener.default_route.is_none()
+            && !routes.iter().any(has_route)
+        {
+            let message =
+                format!("the listener {} speaks tls, and no route takes what comes over it", listener.address);
+            let remedy = "add a [[route]] with mode = \"tcp\" or \"passthrough\", or write protocol = \"https\"";
+            reading.fault(place, message, remedy);
+        }
+    }
+}
+
+fn is_on(route: &Route, listener: &Listener) -> bool {
+    route.listeners.is_empty() || route.listeners.contains(&listener.address)
+}
+
+/// Whether each listener that the route lists can serve it; what is wrong is reported.
+fn listed(reading: &Reading, listeners: &[Placed], placed: &route::Placed) -> bool {
+    let route = &placed.route;
+    let known = |address: &SocketAddr| listeners.iter().map(|other| &other.listener).find(|l| l.address == *address);
+    let has_tls = route.listeners.iter().filter_map(known).any(|listener| listener.protocol.has_tls());
+    let mut fine = true;
+    for (listener, place) in route.listeners.iter().map(known).zip(&placed.listeners) {
+        let Some(listener) = listener else { continue };
+        let word = listener.protocol.as_str();
+        let (why, remedy) = match (route.mode, listener.protocol) {
+            (RouteMode::Http, ListenerProtocol::Tls | ListenerProtocol::Tcp) => (
+                "and a route with mode http takes requests",
+                "write mode = \"tcp\" to pass on the bytes, or protocol = \"https\" at the listener",
+            ),
+            (RouteMode::Tcp, ListenerProtocol::Https) => (
+                "and a route with mode tcp passes on bytes",
+                "write mode = \"http\", or protocol = \"tls\" at the listener",
+            ),
+            (RouteMode::Tcp, ListenerProtocol::Http) => (
+                "and a route with mode tcp passes on bytes",
+                "write mode = \"http\", or protocol = \"tcp\" and this route as the default_route at the listener",
+            ),
+            (RouteMode::Tcp, ListenerProtocol::Tcp) if listener.default_route.as_ref() != Some(&route.name) => (
+                "which tells no names: it has one route, its default_route",
+                "name this route as the default_route of that listener, or leave the listener out here",
+            ),
+            (RouteMode::Passthrough, ListenerProtocol::Tcp) => (
+                "which tells no names for a route with mode passthrough to go by",
+                "write protocol = \"tls\" at the listener, or mode = \"tcp\" and this route as its default_route",
+            ),
+            // Plain requests are led to the listener with TLS from there.
+            (RouteMode::Passthrough, ListenerProtocol::Http) if !has_tls => (
+                "and a route with mode passthrough is for TLS",
+                "add a listener with protocol https or tls, or write mode = \"http\"",
+            ),
+            _ => continue,
+        };
+        fine = false;
+        reading.fault(place, format!("the listener {} speaks {word}, {why}", listener.address), remedy);
+    }
+    fine
+}
+
+fn reached(reading: &Reading, listeners: &[Placed], placed: &route::Placed) {
+    let route = &placed.route;
+    let some_speaks = |protocols: &[ListenerProtocol]| {
+        let listeners = listeners.iter().map(|placed| &placed.listener);
+        listeners.into_iter().any(|listener| protocols.contains(&listener.protocol) && is_on(route, listener))
+    };
+    let is_default = listeners.iter().any(|other| other.listener.default_route.as_ref() == Some(&route.name));
+    let (reached, remedy) = match route.mode {
+        RouteMode::Http => (
+            some_speaks(&[ListenerProtocol::Https, ListenerProtocol::Http]),
+            "add a [[listener]] with protocol = \"https\", or write mode = \"tcp\"",
+        ),
+        RouteMode::Passthrough => (
+            some_speaks(&[ListenerProtocol::Https, ListenerProtocol::Tls]),
+            "add a [[listener]] with protocol = \"https\" or \"tls\"",
+        ),
+        RouteMode::Tcp => (
+            is_default || (!route.hosts.is_empty() && some_speaks(&[ListenerProtocol::Tls])),
+            "add a [[listener]] with protocol = \"tls\", or one with protocol = \"tcp\" and this route as its default_route",
+        ),
+    };
+    if !reached {
+        reading.fault(&placed.mode, format!("no listener leads to the route {:?}", route.name), remedy);
     }
 }

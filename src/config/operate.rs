@@ -69,13 +69,17 @@ pub struct Limits {
     pub response_header_bytes: usize,
     /// `request_body_bytes`: none: no bound; over it: 413.
     pub request_body_bytes: Option<u64>,
+    /// `upload_rate`: bytes a second that a client has to send of a request's body, on average; 0: any.
+    pub upload_rate: u64,
+    /// `download_rate`: bytes a second that a client has to take of an answer, on average; 0: any.
+    pub download_rate: u64,
     /// `connections`: open client connections in the whole process; further ones wait in the kernel's queue.
     pub connections: usize,
-    /// `handshakes`: TLS handshakes under way in the whole process.
+    /// `handshakes`: TLS handshakes under way in the whole process; beyond, the oldest give way.
     pub handshakes: usize,
     /// `h2_streams`: concurrent streams of one HTTP/2 connection (RFC 9113 §5.1.2).
     pub h2_streams: u32,
-    /// `h2_resets`: streams that a client may have reset and doorward not yet let go of, before it is sent away.
+    /// `h2_resets`: requests that a client may take back at once before it is sent away.
     pub h2_resets: usize,
     /// `backend_idle_connections`: kept per endpoint and worker.
     pub backend_idle_connections: usize,
@@ -88,10 +92,12 @@ impl Default for Limits {
             header_count: 100,
             response_header_bytes: 64 * 1024,
             request_body_bytes: None,
+            upload_rate: 256,
+            download_rate: 256,
             connections: 65_536,
             handshakes: 4096,
             h2_streams: 128,
-            h2_resets: 64,
+            h2_resets: 128,
             backend_idle_connections: 512,
         }
     }
@@ -218,6 +224,8 @@ pub(super) fn read_limits(mut section: Section<'_>) -> Limits {
         .set("header_count", &mut this.header_count, |item| item.integer(1..=256))
         .set("response_header_bytes", &mut this.response_header_bytes, |item| item.size(HEAD))
         .set("request_body_bytes", &mut this.request_body_bytes, read_body_limit)
+        .set("upload_rate", &mut this.upload_rate, |item| item.size(0..=(1 << 30)))
+        .set("download_rate", &mut this.download_rate, |item| item.size(0..=(1 << 30)))
         .set("connections", &mut this.connections, |item| item.integer(1..=10_000_000))
         .set("handshakes", &mut this.handshakes, |item| item.integer(1..=1_000_000))
         .set("h2_streams", &mut this.h2_streams, |item| item.integer(1..=65_536))

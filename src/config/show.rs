@@ -9,7 +9,8 @@ use super::{
     RouteMode, Storage, Timeouts,
 };
 use super::{Backend, BackendAddress, BackendCa, BackendProtocol, BackendSni, BackendTls, Endpoint};
-use super::{acme, backend, backend_tls, listener, operate, route};
+use super::{Queue, Retry, Sticky};
+use super::{acme, backend, backend_tls, listener, operate, route, sticky};
 
 impl Config {
     /// The effective config as one TOML file: includes are in it, every default is filled in, secrets are `"***"`.
@@ -20,6 +21,9 @@ impl Config {
         out.value("workers", self.workers);
         if !self.resolvers.is_empty() {
             out.list("resolvers", &self.resolvers);
+        }
+        if !self.untrusted_headers.is_empty() {
+            out.list("untrusted_headers", &self.untrusted_headers);
         }
         for listener in &self.listeners {
             out.listener(listener);
@@ -211,6 +215,19 @@ impl Toml {
         if let Some(version) = &backend.proxy_protocol {
             self.text("proxy_protocol", word(&backend::PROXY_VERSIONS, version));
         }
+        self.text("slow_start", duration(backend.slow_start));
+        if let Some(most) = backend.max_connections {
+            self.value("max_connections", most);
+            let Queue { length, wait } = backend.queue;
+            self.line(&format!("[{section}.queue]")).value("length", length).text("wait", duration(wait));
+        }
+        let Retry { attempts, per_second, .. } = backend.retry;
+        self.line(&format!("[{section}.retry]")).value("attempts", attempts);
+        self.value("share", format!("{:?}", backend.retry.share())).value("per_second", per_second);
+        if let Some(sticky) = &backend.sticky {
+            self.line(&format!("[{section}.sticky]"));
+            self.sticky(sticky);
+        }
         if backend.protocol.is_tls() {
             self.line(&format!("[{section}.tls]"));
             self.backend_tls(&backend.tls);
@@ -228,6 +245,18 @@ impl Toml {
         }
         self.line(&format!("[{section}.ejection]"));
         self.value("failures", backend.ejection.failures).text("time", duration(backend.ejection.time));
+    }
+
+    fn sticky(&mut self, sticky: &Sticky) {
+        self.text("cookie", &sticky.cookie).text("path", &sticky.path);
+        if let Some(lifetime) = sticky.lifetime {
+            self.text("lifetime", duration(lifetime));
+        }
+        if let Some(secure) = sticky.secure {
+            self.value("secure", secure);
+        }
+        self.value("http_only", sticky.http_only);
+        self.text("same_site", word(&sticky::SAME_SITE, &sticky.same_site));
     }
 
     fn backend_tls(&mut self, tls: &BackendTls) {
@@ -267,6 +296,8 @@ impl Toml {
             .value("header_count", limits.header_count)
             .text("response_header_bytes", size(limits.response_header_bytes))
             .text("request_body_bytes", limits.request_body_bytes.map_or_else(|| "unlimited".to_owned(), show_size))
+            .value("upload_rate", limits.upload_rate)
+            .value("download_rate", limits.download_rate)
             .value("connections", limits.connections)
             .value("handshakes", limits.handshakes)
             .value("h2_streams", limits.h2_streams)

@@ -72,6 +72,15 @@ impl Item<'_> {
         Some(text)
     }
 
+    /// A field's name (RFC 9110 §5.1), in lower case.
+    pub(super) fn field_name(&self) -> Option<String> {
+        let name = self.text()?;
+        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)) {
+            return self.fault(format!("{:?} is no header's name", self.written()), "write it as in \"X-Our-Client\"");
+        }
+        Some(name.to_ascii_lowercase())
+    }
+
     /// One of a fixed set of words.
     pub(super) fn choice<T: Clone>(&self, choices: &[(&str, T)]) -> Option<T> {
         let text = self.text()?;

@@ -11,6 +11,7 @@ mod cloudflare;
 mod error;
 mod exchange;
 mod generic;
+mod hosts;
 pub mod propagation;
 mod provider;
 mod records;
@@ -22,8 +23,9 @@ mod stored;
 
 use std::sync::Arc;
 
-pub use caa::Caa;
+pub use caa::{Caa, Forbidden, Issuance, Property};
 pub use error::DnsError;
+pub use hosts::Service;
 pub use provider::{Change, DnsProvider, TxtRecord};
 pub use records::Intent;
 pub use resolver::{Authority, Resolver, plain, txt};

@@ -1,9 +1,11 @@
 //! [`Fields`]: the header fields of one message, in order, in one piece of memory that is used again.
 
+use std::cell::RefCell;
+
 /// Header fields (RFC 9110 §5), with names as they were spelled and values without white space around them.
 ///
-/// All text is in one buffer; clearing keeps its memory, so a connection that carries many messages
-/// allocates for the first one alone.
+/// All text is in one buffer. Its memory is used again: by whoever clears it, and once dropped, by the next message
+/// that the thread reads. So a connection that waits holds none, and a message costs no allocation.
 #[derive(Clone, Debug, Default)]
 pub struct Fields {
     pub(super) text: Vec<u8>,
@@ -17,6 +19,33 @@ pub(super) struct Span {
     pub(super) value: (u32, u32),
 }
 
+/// How many spare pieces of memory a thread keeps.
+const SPARE_MOST: usize = 64;
+/// A larger one is not kept, in bytes.
+const SPARE_LARGEST: usize = 8 * 1024;
+
+thread_local! {
+    static SPARE: RefCell<Vec<(Vec<u8>, Vec<Span>)>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Drop for Fields {
+    fn drop(&mut self) {
+        if !(1..=SPARE_LARGEST).contains(&self.text.capacity()) {
+            return;
+        }
+        self.text.clear();
+        self.list.clear();
+        let memory = (std::mem::take(&mut self.text), std::mem::take(&mut self.list));
+        // Gone where the thread is about to end.
+        let _ending = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            if spare.len() < SPARE_MOST {
+                spare.push(memory);
+            }
+        });
+    }
+}
+
 impl Fields {
     /// No fields.
     #[must_use]
@@ -24,10 +53,15 @@ impl Fields {
         Self::default()
     }
 
-    /// Forgets all fields, keeps the memory.
+    /// Forgets all fields, keeps the memory, or takes what others have left.
     pub fn clear(&mut self) {
         self.text.clear();
         self.list.clear();
+        if self.text.capacity() == 0
+            && let Some((text, list)) = SPARE.with_borrow_mut(Vec::pop)
+        {
+            (self.text, self.list) = (text, list);
+        }
     }
 
     /// Adds a field. The caller vouches that name and value are valid (RFC 9110 §5.1, §5.5).

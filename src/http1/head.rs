@@ -61,6 +61,9 @@ impl Progress {
             if at == 0 || input[at - 1] != b'\r' {
                 return Err(HeadError::BareLineFeed);
             }
+            if at >= 2 && input[at - 2] == b'\r' {
+                return Err(HeadError::Field);
+            }
             if at >= 3 && input[at - 2] == b'\n' {
                 self.scanned = 0;
                 return if at + 1 > limits.bytes { Err(HeadError::TooLarge) } else { Ok(Some(at + 1)) };
@@ -81,6 +84,12 @@ pub(crate) fn empty_lines(input: &[u8]) -> usize {
 #[must_use]
 pub(crate) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Whether this is a field's name (RFC 9110 §5.1).
+#[must_use]
+pub(crate) fn is_name(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|&byte| is_token(byte))
 }
 
 pub(super) fn from_httparse(error: httparse::Error) -> HeadError {

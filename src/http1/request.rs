@@ -105,6 +105,8 @@ mod tests {
             ("GET / HTTP/1.1\nHost: x\r\n\r\n", HeadError::BareLineFeed),
             ("GET / HTTP/1.1\r\nHost: x\n\r\n", HeadError::BareLineFeed),
             ("GET / HTTP/1.1\r\nHost: x\r\n\n", HeadError::BareLineFeed),
+            ("GET / HTTP/1.1\r\nHost: x\r\n\r\r\n", HeadError::Field),
+            ("GET / HTTP/1.1\r\nHost: x\r\r\n\r\n", HeadError::Field),
             ("\nGET / HTTP/1.1\r\n\r\n", HeadError::StartLine),
             (" GET / HTTP/1.1\r\n\r\n", HeadError::StartLine),
             ("GET  / HTTP/1.1\r\n\r\n", HeadError::StartLine),

@@ -12,12 +12,16 @@ use tokio::net::TcpStream;
 use super::context::Context;
 use super::{Door, Listener, ListenerSettings};
 use crate::drain::Watch;
-use crate::net::proxy_protocol;
+use crate::names::Hostname;
+use crate::net::proxy_protocol::{self, ProxyProtocolError};
 use crate::proxy::{Client, RawRoute, Tls};
 use crate::route::RouteMode;
-use crate::tls::{AcceptError, Accepted, Acceptor, Alpn, Hello, TlsInfo};
+use crate::tls::{AcceptError, Accepted, Acceptor, Alpn, Hello, HelloError, TlsInfo};
 
 /// Serves a connection from its first byte to its last.
+///
+/// What it can become is on the heap, each for itself: a future is as large as the largest it can become, and most
+/// connections wait most of the time in the small ones.
 pub(super) async fn serve(context: &Context, listener: &Listener, stream: TcpStream, peer: SocketAddr, drain: Watch) {
     // Where it fails, the connection is gone, which the first read tells.
     let _gone = stream.set_nodelay(true);
@@ -37,12 +41,12 @@ pub(super) async fn serve(context: &Context, listener: &Listener, stream: TcpStr
     match &settings.door {
         Door::Http => {
             let client = dialled.client(&settings, None);
-            context.proxy.serve_http1(&client, stream, drain).await;
+            Box::pin(context.proxy.serve_http1(&client, stream, drain)).await;
         }
         Door::Tcp => {
             let client = dialled.client(&settings, None);
             if let Some(route) = context.proxy.raw_route(&client.entrance, None) {
-                context.proxy.serve_raw(&client, route, stream, &[], drain).await;
+                Box::pin(context.proxy.serve_raw(&client, route, stream, (None, Vec::new()), drain)).await;
             }
         }
         Door::Https(acceptor) => match handshake(context, acceptor, local, &settings, dialled, stream).await {
@@ -51,11 +55,11 @@ pub(super) async fn serve(context: &Context, listener: &Listener, stream: TcpStr
                 let client = dialled.client(&settings, Some(tls(&info)));
                 match info.alpn {
                     Alpn::Http2 => Box::pin(context.proxy.serve_http2(Rc::new(client), stream, drain)).await,
-                    Alpn::Http1 => context.proxy.serve_http1(&client, stream, drain).await,
+                    Alpn::Http1 => Box::pin(context.proxy.serve_http1(&client, stream, drain)).await,
                 }
             }
-            Some(Secured::Untouched(stream, hello, route)) => {
-                pass(context, &settings, dialled, (stream, hello, route), drain).await;
+            Some(Secured::Untouched(stream, sni, hello, route)) => {
+                Box::pin(pass(context, &settings, dialled, (stream, route), (sni, hello), drain)).await;
             }
             None => {}
         },
@@ -63,10 +67,10 @@ pub(super) async fn serve(context: &Context, listener: &Listener, stream: TcpStr
             Some(Secured::Terminated(accepted, Some(route))) => {
                 let Accepted { stream, info } = *accepted;
                 let client = dialled.client(&settings, Some(tls(&info)));
-                context.proxy.serve_raw(&client, route, stream, &[], drain).await;
+                Box::pin(context.proxy.serve_raw(&client, route, stream, (None, Vec::new()), drain)).await;
             }
-            Some(Secured::Untouched(stream, hello, route)) => {
-                pass(context, &settings, dialled, (stream, hello, route), drain).await;
+            Some(Secured::Untouched(stream, sni, hello, route)) => {
+                Box::pin(pass(context, &settings, dialled, (stream, route), (sni, hello), drain)).await;
             }
             Some(Secured::Terminated(_, None)) | None => {}
         },
@@ -87,7 +91,7 @@ enum Secured {
     /// TLS ends here; with the route of the whole connection, where it has one.
     Terminated(Box<Accepted<TcpStream>>, Option<RawRoute>),
     /// TLS ends at the app; with what was read.
-    Untouched(TcpStream, Vec<u8>, RawRoute),
+    Untouched(TcpStream, Option<Hostname>, Vec<u8>, RawRoute),
 }
 
 /// Reads the PROXY protocol header, which the listener's proxies have to send, and nobody else may.
@@ -98,24 +102,46 @@ async fn proxied(
     Dialled { peer, local, port }: Dialled,
 ) -> Option<(TcpStream, Dialled)> {
     if !settings.entrance.trusted_proxies.iter().any(|net| net.contains(&peer.ip().to_canonical())) {
-        tracing::debug!(%peer, "refused: the listener takes connections of its trusted_proxies alone (proxy_protocol)");
+        context.metrics.proxied("untrusted");
+        if context.may_complain() {
+            let listener = settings.entrance.listener;
+            tracing::warn!(%peer, %listener, "refused: not one of the trusted_proxies, and others cannot connect where proxy_protocol is on");
+        }
         return None;
     }
     let deadline = context.proxy.timer().deadline();
     deadline.set(context.proxy.settings().timeouts.handshake);
-    match deadline.bound(proxy_protocol::read(&mut stream)).await? {
-        Ok(None) => Some((stream, Dialled { peer, local, port })),
-        Ok(Some(proxied)) => {
+    let read = deadline.bound(proxy_protocol::read(&mut stream)).await;
+    context.metrics.proxied(match &read {
+        Some(Ok(Some(_))) => "ok",
+        Some(Ok(None)) => "local",
+        Some(Err(ProxyProtocolError::Malformed)) => "malformed",
+        Some(Err(ProxyProtocolError::TooLong)) => "too_long",
+        Some(Err(ProxyProtocolError::Io(_))) => "closed",
+        None => "timeout",
+    });
+    match read {
+        Some(Ok(None)) => return Some((stream, Dialled { peer, local, port })),
+        Some(Ok(Some(proxied))) => {
             let port = if settings.has_public_port { port } else { proxied.destination.port() };
-            Some((stream, Dialled { peer: proxied.source, local: proxied.destination, port }))
+            return Some((stream, Dialled { peer: proxied.source, local: proxied.destination, port }));
         }
-        Err(error) => {
+        // A probe that connects and goes is no news.
+        Some(Err(ProxyProtocolError::Io(error))) => {
+            tracing::debug!(%peer, %error, "a trusted proxy went before its PROXY protocol header was there");
+        }
+        Some(Err(error)) => {
             if context.may_complain() {
                 tracing::warn!(%peer, %error, "a trusted proxy sends no PROXY protocol header");
             }
-            None
+        }
+        None => {
+            if context.may_complain() {
+                tracing::warn!(%peer, "a trusted proxy sends no PROXY protocol header in time (timeouts.handshake)");
+            }
         }
     }
+    None
 }
 
 /// Passes a connection on with TLS and all.
@@ -123,11 +149,13 @@ async fn pass(
     context: &Context,
     settings: &ListenerSettings,
     dialled: Dialled,
-    (stream, hello, route): (TcpStream, Vec<u8>, RawRoute),
+    (stream, route): (TcpStream, RawRoute),
+    (sni, hello): (Option<Hostname>, Vec<u8>),
     drain: Watch,
 ) {
     let client = dialled.client(settings, None);
-    context.proxy.serve_raw(&client, route, stream, &hello, drain).await;
+    let sni = sni.as_ref().map(Hostname::as_str);
+    context.proxy.serve_raw(&client, route, stream, (sni, hello), drain).await;
 }
 
 /// Reads the ClientHello and, unless its name is passed on whole, finishes the handshake: within its deadline and
@@ -146,24 +174,29 @@ async fn handshake(
     // On the heap: a handshake needs much for a short time, a connection little for a long one.
     let result = deadline
         .bound(Box::pin(async {
-            let _permit = context.shared.permits.handshakes.acquire().await;
-            secure(context, acceptor, settings, local, dialled.peer, stream).await
+            let place = context.handshakes.begin(&context.shared.permits.handshakes).await;
+            place.hold(secure(context, acceptor, settings, local, dialled.peer, stream)).await
         }))
         .await;
     context.metrics.handshake(match &result {
-        Some(Ok(Secured::Terminated(accepted, _))) => accepted.outcome(),
-        Some(Ok(Secured::Untouched(..))) => "passthrough",
-        Some(Err(error)) => error.outcome(),
+        Some(Some(Ok(Secured::Terminated(accepted, _)))) => accepted.outcome(),
+        Some(Some(Ok(Secured::Untouched(..)))) => "passthrough",
+        Some(Some(Err(error))) => error.outcome(),
+        Some(None) => "crowded_out",
         None => "timeout",
     });
     let peer = dialled.peer;
     match result {
-        Some(Ok(secured)) => return Some(secured),
-        Some(Err(AcceptError::PlainHttp(stream))) => {
+        Some(Some(Ok(secured))) => return Some(secured),
+        Some(Some(Err(AcceptError::PlainHttp(stream)))) => {
             let client = dialled.client(settings, None);
-            context.proxy.refuse_plain(&client, stream).await;
+            Box::pin(context.proxy.refuse_plain(&client, stream)).await;
         }
-        Some(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
+        Some(Some(Err(error))) => tracing::debug!(%peer, %error, "TLS handshake failed"),
+        Some(None) if context.may_complain() => {
+            tracing::warn!(%peer, "more TLS handshakes at once than [limits] handshakes allows: the oldest give way to new ones");
+        }
+        Some(None) => {}
         None => tracing::debug!(%peer, "TLS handshake took too long"),
     }
     None
@@ -177,13 +210,17 @@ async fn secure(
     peer: SocketAddr,
     mut stream: TcpStream,
 ) -> Result<Secured, AcceptError<TcpStream>> {
+    let route = |sni: Option<&Hostname>| context.proxy.raw_route(&settings.entrance, sni.map(Hostname::as_str));
+    let passes = |route: &RawRoute| route.mode() == RouteMode::Passthrough;
     let hello = match Hello::read(&mut stream).await {
         Ok(hello) => hello,
-        Err(error) => return Err(AcceptError::from_hello(error, stream)),
+        Err(HelloError::Foreign(foreign)) if let Some(route) = route(Some(&foreign.sni)).filter(passes) => {
+            return Ok(Secured::Untouched(stream, Some(foreign.sni), foreign.bytes, route));
+        }
+        Err(error) => return Err(AcceptError::from_hello(error, stream).await),
     };
-    let route = context.proxy.raw_route(&settings.entrance, hello.sni.as_ref().map(crate::names::Hostname::as_str));
-    match route {
-        Some(route) if route.mode() == RouteMode::Passthrough => Ok(Secured::Untouched(stream, hello.bytes, route)),
+    match route(hello.sni.as_ref()) {
+        Some(route) if passes(&route) => Ok(Secured::Untouched(stream, hello.sni, hello.bytes, route)),
         // A CA asks for a name by any name of its choice, and at any listener.
         None if matches!(settings.door, Door::Tls(_)) && !hello.only_offers(b"acme-tls/1") => {
             Err(acceptor.refuse(stream, hello).await)
@@ -206,10 +243,7 @@ fn tls(info: &TlsInfo) -> Tls {
         sni: info.sni.clone(),
         version: info.version,
         cipher: info.cipher,
-        alpn: match info.alpn {
-            Alpn::Http2 => "h2",
-            Alpn::Http1 => "http/1.1",
-        },
+        alpn: info.agreed.clone(),
         resumed: info.resumed,
         certificate: info.certificate.clone(),
     }

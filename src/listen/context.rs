@@ -10,6 +10,7 @@ use prometheus::IntCounter;
 use tokio::time::Instant;
 
 use super::Permits;
+use super::handshakes::Handshakes;
 use super::metrics::ListenMetrics;
 use crate::certs::{Challenges, Disabled};
 use crate::drain::{self, Drain};
@@ -41,6 +42,7 @@ pub(super) struct Context {
     pub(super) proxy: Rc<Proxy>,
     pub(super) metrics: ListenMetrics,
     pub(super) drain: Drain,
+    pub(super) handshakes: Handshakes,
     complained: Cell<Option<Instant>>,
 }
 
@@ -49,7 +51,7 @@ impl Context {
         let known = Known { challenges: Arc::clone(&shared.challenges), disabled: Arc::clone(&shared.disabled) };
         let proxy = Proxy::spawn(Arc::clone(&shared.settings), known, proxy, shared.access.clone());
         let (drain, _) = drain::channel();
-        Self { shared, proxy, metrics, drain, complained: Cell::new(None) }
+        Self { shared, proxy, metrics, drain, handshakes: Handshakes::default(), complained: Cell::new(None) }
     }
 
     /// Whether a complaint that comes again and again is to be logged once more.

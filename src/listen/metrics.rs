@@ -14,7 +14,11 @@ pub(super) struct ListenMetrics {
     /// Times that taking a connection failed, as when descriptors run out.
     pub(super) accept_errors: IntCounter,
     handshakes: Vec<(&'static str, IntCounter)>,
+    proxied: Vec<(&'static str, IntCounter)>,
 }
+
+/// What becomes of a connection that has to begin with a PROXY protocol header.
+const PROXIED: [&str; 7] = ["ok", "local", "untrusted", "malformed", "too_long", "closed", "timeout"];
 
 impl ListenMetrics {
     pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
@@ -28,12 +32,24 @@ impl ListenMetrics {
         registry.register(Box::new(accept_errors.clone()))?;
         registry.register(Box::new(outcomes.clone()))?;
         let handshakes = OUTCOMES.iter().map(|outcome| (*outcome, outcomes.with_label_values(&[*outcome]))).collect();
-        Ok(Self { accepted, open, accept_errors, handshakes })
+        let headers = Opts::new("doorward_proxy_protocol_headers_total", "PROXY protocol headers, by outcome.");
+        let headers = IntCounterVec::new(headers, &["outcome"])?;
+        registry.register(Box::new(headers.clone()))?;
+        let proxied = PROXIED.iter().map(|outcome| (*outcome, headers.with_label_values(&[*outcome]))).collect();
+        Ok(Self { accepted, open, accept_errors, handshakes, proxied })
     }
 
     pub(super) fn handshake(&self, outcome: &str) {
-        if let Some((_, counter)) = self.handshakes.iter().find(|(known, _)| *known == outcome) {
-            counter.inc();
-        }
+        count(&self.handshakes, outcome);
+    }
+
+    pub(super) fn proxied(&self, outcome: &str) {
+        count(&self.proxied, outcome);
+    }
+}
+
+fn count(counters: &[(&'static str, IntCounter)], outcome: &str) {
+    if let Some((_, counter)) = counters.iter().find(|(known, _)| *known == outcome) {
+        counter.inc();
     }
 }

@@ -5,6 +5,7 @@
 
 mod connection;
 mod context;
+mod handshakes;
 mod metrics;
 mod tcp;
 mod worker;

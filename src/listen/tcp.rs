@@ -39,6 +39,12 @@ pub(super) async fn accept(
         };
         // The permit last: a loop that waits for a connection with a permit in its hand would keep it from the
         // loops that have one. At the limit one connection waits here, and the others in the kernel's queue.
+        if context.shared.permits.connections.available_permits() == 0 && context.may_complain() {
+            tracing::warn!(
+                address = %listener.bound,
+                "as many client connections are open as [limits] connections or the open files limit allows: others wait"
+            );
+        }
         tokio::select! {
             biased;
             permit = Arc::clone(&context.shared.permits.connections).acquire_owned() => {

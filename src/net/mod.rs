@@ -1,12 +1,14 @@
 //! Sockets and what travels over them. Floor 2.
 
 mod deadline;
+pub mod descriptors;
 mod form;
 mod https_client;
 mod inbox;
 mod outbox;
 pub mod proxy_protocol;
 mod sockets;
+mod spare;
 pub mod systemd;
 mod transport;
 

@@ -7,6 +7,8 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
 
+use super::spare;
+
 /// Bytes up to so many are copied behind a head, so that one write carries both; larger ones go as they are.
 const COPIED: usize = 4 * 1024;
 /// A text buffer that grew beyond this is not kept.
@@ -25,6 +27,9 @@ impl Outbox {
     /// The text, to append to. Only while [`Outbox::takes_text`].
     pub fn text(&mut self) -> &mut Vec<u8> {
         debug_assert!(self.takes_text(), "text would overtake data");
+        if self.text.capacity() == 0 {
+            self.text = spare::text();
+        }
         &mut self.text
     }
 
@@ -66,7 +71,7 @@ impl Outbox {
     /// Gives memory back; for connections that go idle.
     pub fn shrink(&mut self) {
         if self.is_empty() {
-            *self = Self::default();
+            spare::keep_text(std::mem::take(self).text);
         }
     }
 

@@ -83,7 +83,11 @@ async fn read_line(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Result<(), Pr
     Ok(())
 }
 
-fn parse(bytes: &[u8]) -> Result<Option<Proxied>, ProxyProtocolError> {
+/// Reads a header that is `bytes`, all of it.
+///
+/// # Errors
+/// [`ProxyProtocolError::Malformed`].
+pub fn parse(bytes: &[u8]) -> Result<Option<Proxied>, ProxyProtocolError> {
     let config = ParseConfig { include_tlvs: false, allow_v1: true, allow_v2: true };
     let (header, used) = ProxyHeader::parse(bytes, config).map_err(|_| ProxyProtocolError::Malformed)?;
     match header.proxied_address() {

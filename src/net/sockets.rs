@@ -18,14 +18,16 @@ pub struct BindError {
     pub source: io::Error,
 }
 
-/// Opens `count` sockets that share `address`. With port 0, all get the port that the first one was given.
+/// Opens `count` sockets that share `address`. With port 0, all get the port that the first one was given. `own` are
+/// the addresses that this process listens on already: a wildcard address and one of its own can share a port.
 ///
 /// # Errors
 /// [`BindError`]: then none stays open.
-pub fn bind_tcp(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, BindError> {
+pub fn bind_tcp(address: SocketAddr, count: usize, own: &[SocketAddr]) -> Result<Vec<TcpListener>, BindError> {
     let fail = |source| BindError { address, source };
     // A plain bind first: SO_REUSEPORT would let two doorwards of one user share the port unnoticed.
-    if address.port() != 0 {
+    let beside_own = own.iter().any(|other| *other != address && other.port() == address.port());
+    if address.port() != 0 && !beside_own {
         drop(open(address, false).map_err(fail)?);
     }
     let first = open(address, true).map_err(fail)?;
@@ -80,10 +82,13 @@ mod tests {
     #[test]
     fn workers_share_a_port_and_strangers_do_not() {
         let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-        let sockets = bind_tcp(any, 3).expect("bound");
+        let sockets = bind_tcp(any, 3, &[]).expect("bound");
         let bound = sockets[0].local_addr().expect("an address");
         assert!(sockets.iter().all(|s| port_of(s) == bound.port()));
-        let error = bind_tcp(bound, 1).expect_err("taken").to_string();
+        let error = bind_tcp(bound, 1, &[bound]).expect_err("taken").to_string();
         assert!(error.contains("another program has port"), "{error}");
+        let wide = SocketAddr::new([0, 0, 0, 0].into(), bound.port());
+        assert!(bind_tcp(wide, 1, &[]).is_err(), "a stranger's");
+        bind_tcp(wide, 2, &[bound]).expect("our own, which is more particular");
     }
 }

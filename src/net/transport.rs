@@ -1,18 +1,46 @@
-//! [`Transport`]: what a client's connection is, with or without TLS.
+//! [`Transport`]: what a connection is, with or without TLS.
+
+use std::net::Shutdown;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
-/// A stream to a client that can also be broken off.
+/// A stream that can also be ended in other ways than the regular one. Where these fail the peer is gone already.
 pub trait Transport: AsyncRead + AsyncWrite + Unpin {
     /// Makes the coming drop end the connection by a reset: the only way to say "this is not all" where the
     /// end of the connection is the end of the message.
     fn reset_on_drop(&mut self);
+
+    /// Ends what is sent, all of which was flushed, without the word of TLS that this was all (RFC 8446 §6.1): it is
+    /// not known whether it was.
+    fn end_untold(&mut self);
 }
 
 impl Transport for TcpStream {
     fn reset_on_drop(&mut self) {
-        // Where it fails the peer is gone already.
         let _gone = socket2::SockRef::from(&*self).set_linger(Some(std::time::Duration::ZERO));
+    }
+
+    fn end_untold(&mut self) {
+        let _gone = socket2::SockRef::from(&*self).shutdown(Shutdown::Write);
+    }
+}
+
+impl Transport for UnixStream {
+    /// A unix socket knows no reset.
+    fn reset_on_drop(&mut self) {}
+
+    fn end_untold(&mut self) {
+        let _gone = socket2::SockRef::from(&*self).shutdown(Shutdown::Write);
+    }
+}
+
+impl<T: Transport> Transport for &mut T {
+    fn reset_on_drop(&mut self) {
+        (**self).reset_on_drop();
+    }
+
+    fn end_untold(&mut self) {
+        (**self).end_untold();
     }
 }

@@ -51,10 +51,12 @@ pub(super) struct Record {
     pub(super) bytes_out: u64,
     /// A word and more for what went wrong.
     pub(super) error: Option<(&'static str, Option<String>)>,
+    /// Who ended a connection that was passed on whole.
+    pub(super) ended_by: Option<&'static str>,
     _under_way: UnderWay,
 }
 
-/// Counts a request as under way until it is dropped, however it ends.
+/// Counts a request or connection as under way until it is dropped, however it ends.
 #[derive(Debug)]
 struct UnderWay(IntGauge);
 
@@ -73,6 +75,7 @@ struct Line<'a> {
     client: std::net::IpAddr,
     #[serde(skip_serializing_if = "str::is_empty")]
     method: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
     host: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     path: &'a str,
@@ -90,6 +93,11 @@ struct Line<'a> {
     tls: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sni: Option<&'a str>,
+    /// How a connection ended that was passed on whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_by: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -131,7 +139,17 @@ impl AccessSink {
 
 impl Record {
     pub(super) fn begin(proxy: &Proxy) -> Self {
-        proxy.metrics.under_way.inc();
+        Self::counted(proxy, proxy.metrics.under_way.clone())
+    }
+
+    /// The record of a connection that is passed on whole.
+    pub(super) fn begin_raw(proxy: &Proxy, route: (Rc<Snapshot>, usize)) -> Self {
+        let open = proxy.metrics.raw_open(&route.0.routes.routes()[route.1]);
+        Self { route: Some(route), ..Self::counted(proxy, open) }
+    }
+
+    fn counted(proxy: &Proxy, gauge: IntGauge) -> Self {
+        gauge.inc();
         Self {
             id: proxy.request_id(),
             started: Instant::now(),
@@ -142,7 +160,8 @@ impl Record {
             bytes_in: 0,
             bytes_out: 0,
             error: None,
-            _under_way: UnderWay(proxy.metrics.under_way.clone()),
+            ended_by: None,
+            _under_way: UnderWay(gauge),
         }
     }
 
@@ -162,15 +181,14 @@ impl Record {
     }
 
     /// Counts and logs a connection that was passed on whole.
-    pub(super) fn end_raw(self, proxy: &Proxy, client: &Client, protocol: &'static str) {
+    pub(super) fn end_raw(&self, proxy: &Proxy, client: &Client, protocol: &'static str, outcome: &'static str) {
         let took = self.started.elapsed();
-        let outcome = self.error.as_ref().map_or("ok", |(code, _)| code);
         let route = self.route.as_ref().map(|(settings, index)| &*settings.routes.routes()[*index]);
         proxy.metrics.raw_ended(route, outcome);
         if self.is_logged(proxy) {
             let head = RequestHead::default();
             let line = self.line(client, &head, protocol, route, took.as_secs_f64() * 1000.0);
-            proxy.access.send(&Line { message: "connection", method: "", ..line });
+            proxy.access.send(&Line { message: "connection", outcome: Some(outcome), method: "", ..line });
         }
     }
 
@@ -210,6 +228,8 @@ impl Record {
             protocol,
             tls: client.tls.as_ref().map(|tls| tls.version),
             sni: client.tls.as_ref().and_then(|tls| tls.sni.as_ref()).map(crate::names::Hostname::as_str),
+            outcome: None,
+            ended_by: self.ended_by,
             error: self.error.as_ref().map(|(code, _)| *code),
             detail: self.error.as_ref().and_then(|(_, detail)| detail.as_deref()),
         }
@@ -226,13 +246,18 @@ impl Line<'_> {
     fn readable(&self) -> Vec<u8> {
         let time = self.timestamp.get(11..19).unwrap_or("");
         let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let status = self.status.map_or("---".to_owned(), |status| status.to_string());
-        let Self { method, host, path, bytes_out, duration_ms, protocol, .. } = self;
+        let Self { method, host, path, bytes_in, bytes_out, duration_ms, protocol, route, .. } = self;
         let to = self.backend.as_deref().unwrap_or("-");
         let error = match (self.error, self.detail) {
             (Some(error), Some(detail)) => format!("  {error}: {detail}"),
             (Some(error), None) => format!("  {error}"),
             _ => String::new(),
+        };
+        let Some(status) = self.status else {
+            let tls = if self.tls.is_some() { "tls → " } else { "" };
+            let ended = self.ended_by.map_or_else(String::new, |side| format!("  ended by the {side}"));
+            return format!("{time} --- {route}  {bytes_in} B in, {bytes_out} B out in {duration_ms:.1} ms  {tls}{protocol} → {to}{ended}{error}\n")
+                .into_bytes();
         };
         format!("{time} {status} {method} {scheme}://{host}{path}  {bytes_out} B in {duration_ms:.1} ms  {protocol} → {to}{error}\n")
             .into_bytes()

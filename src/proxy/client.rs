@@ -50,8 +50,8 @@ pub struct Tls {
     pub version: &'static str,
     /// The cipher suite's name.
     pub cipher: &'static str,
-    /// `h2` or `http/1.1`.
-    pub alpn: &'static str,
+    /// What was agreed on by ALPN, as `h2`; none: nothing.
+    pub alpn: Option<String>,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
     /// The certificate that was chosen for the name.
@@ -90,7 +90,7 @@ impl Client {
             version: tls.version,
             cipher: tls.cipher,
             sni: tls.sni.as_ref().map(|sni| sni.as_str().to_owned()),
-            alpn: tls.alpn.to_owned(),
+            alpn: tls.alpn.clone().unwrap_or_default(),
         });
         Origin { source: self.peer, destination: self.local, tls }
     }

@@ -1,5 +1,7 @@
 //! [`Failure`]: every way in which a request ends without the app's answer, and what the client is told.
 
+use std::time::Duration;
+
 use crate::backend::{ConnectError, ExchangeError, RequestBodyError};
 use crate::http1::{FramingError, HeadError};
 
@@ -16,11 +18,13 @@ pub(super) struct Failure {
     pub(super) detail: Option<String>,
     /// Whether the connection can't be used any further.
     pub(super) close: bool,
+    /// After how long to try again, in seconds.
+    pub(super) retry_after: Option<u64>,
 }
 
 impl Failure {
     fn new(status: u16, code: &'static str, text: &'static str) -> Self {
-        Self { status, code, text, detail: None, close: false }
+        Self { status, code, text, detail: None, close: false, retry_after: None }
     }
 
     fn closing(mut self) -> Self {
@@ -55,6 +59,10 @@ impl Failure {
         Self::new(405, "method_not_allowed", "this method is not forwarded")
     }
 
+    pub(super) fn unknown_method() -> Self {
+        Self::new(501, "unknown_method", "this is no method that HTTP knows").closing()
+    }
+
     pub(super) fn slow_request() -> Self {
         Self::new(408, "request_timeout", "the request took too long to arrive").closing()
     }
@@ -77,6 +85,13 @@ impl Failure {
 
     pub(super) fn no_endpoint() -> Self {
         Self::new(503, "no_endpoint", "no endpoint of the app can take the request now")
+    }
+
+    /// All that the endpoint may have under way is, and more wait already, or waited too long.
+    pub(super) fn busy(detail: &'static str, wait: Duration) -> Self {
+        let mut this = Self::new(503, "busy", "the app has more to do than it can take").because(detail);
+        this.retry_after = Some(wait.as_secs().max(1));
+        this
     }
 
     pub(super) fn connect_timeout() -> Self {

@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -11,12 +10,15 @@ use http_body::Body;
 
 use super::access_log::Record;
 use super::asked::Asked;
+use super::attempts::Attempts;
+pub(super) use super::attempts::connect;
 use super::client::Client;
 use super::failure::Failure;
 use super::headers;
+use super::pace::Pace;
 use super::page::Page;
-use super::{Proxy, Settings, Snapshot};
-use crate::backend::{self, Backend, Connection, Endpoint, Exchange, RequestBodyError};
+use super::{Proxy, Settings, Snapshot, redirect};
+use crate::backend::{self, Connection, Exchange, RequestBodyError};
 use crate::config::Balance;
 use crate::http1::{Framing, RequestHead, ResponseHead};
 use crate::net::Deadline;
@@ -39,8 +41,8 @@ pub(super) struct Request<'a, B> {
 /// Interim answers (1xx) to one request; more are no news but a flood, and all have to be kept for the client.
 const INTERIM: usize = 100;
 
-/// Endpoints that one request is taken to, where they take no connection.
-const ENDPOINTS_TRIED: usize = 3;
+/// The longest method; the longest that is registered has 17 letters.
+const LONGEST_METHOD: usize = 32;
 
 /// What the client gets.
 pub(super) enum Answer<B> {
@@ -70,6 +72,9 @@ where
     if let Some(page) = challenge(proxy, head, client) {
         return Ok(Answer::Page(page));
     }
+    if !is_method(head.method.as_str()) {
+        return Err(Failure::unknown_method());
+    }
     let asked = Asked::new(head, if client.tls.is_some() { 443 } else { 80 })?;
     record.asked(&asked);
     if head.method == Method::CONNECT || head.method == Method::TRACE {
@@ -80,7 +85,9 @@ where
     let disabled = proxy.known.disabled.contains(asked.host.as_str());
     let https = if disabled { HttpsPolicy::Off } else { route.https };
     match (https, headers::is_secure(head, client)) {
-        (HttpsPolicy::Redirect, false) => return redirect(settings, &asked).map(Answer::Page),
+        (HttpsPolicy::Redirect, false) => {
+            return redirect::to_https(settings, route, &asked, client).map(Answer::Page);
+        }
         // Its connections pass by whole, and this one is none of them.
         _ if route.mode != RouteMode::Http => return Err(Failure::misdirected()),
         (HttpsPolicy::Off, true) => return Err(Failure::https_off()),
@@ -93,6 +100,14 @@ where
         return Err(Failure::body_too_large());
     }
     send(proxy, settings, request, &asked, route, response, record, interim).await
+}
+
+/// Whether this is a method as all that are registered, or used by anybody who can be met: servers differ in what they
+/// make of others, such as `get` or `G|T`.
+fn is_method(name: &str) -> bool {
+    name.len() <= LONGEST_METHOD
+        && name.starts_with(|c: char| c.is_ascii_uppercase())
+        && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
 }
 
 /// The answer to HTTP-01, for any host and before anything else.
@@ -121,21 +136,6 @@ fn route<'a>(settings: &'a Settings, asked: &Asked<'_>, client: &Client) -> Resu
     route.map(|route| &**route).ok_or_else(Failure::unknown_host)
 }
 
-fn redirect(settings: &Settings, asked: &Asked<'_>) -> Result<Page, Failure> {
-    let port = settings.https_port.ok_or_else(Failure::unknown_host)?;
-    let host = asked.host.as_str();
-    let mut location = b"https://".to_vec();
-    let bracketed = host.contains(':');
-    location.extend_from_slice(if bracketed { b"[" } else { b"" });
-    location.extend_from_slice(host.as_bytes());
-    location.extend_from_slice(if bracketed { b"]" } else { b"" });
-    if port != 443 {
-        location.extend_from_slice(format!(":{port}").as_bytes());
-    }
-    location.extend_from_slice(if *asked.target == *b"*" { b"/" } else { &asked.target });
-    Ok(Page::redirect(&location))
-}
-
 fn check_expectation(head: &RequestHead) -> Result<(), Failure> {
     match head.fields.all("expect").find(|value| !value.eq_ignore_ascii_case(b"100-continue")) {
         Some(_) => Err(Failure::expectation()),
@@ -159,38 +159,55 @@ where
 {
     let Request { head, mut body, framing, client, deadline, extended } = request;
     let upgrade = extended.or_else(|| headers::upgrade_asked(head));
-    let key = || hash_key(&route.backend.balance, head, client);
-    let endpoint = proxy.pools.pick(&route.backend, key, &[]).ok_or_else(Failure::no_endpoint)?;
+    let backend = &*route.backend;
+    let stuck = if backend.is_sticky() { backend.stuck(head.fields.all("cookie")) } else { None };
+    let key = || hash_key(&backend.balance, head, client);
+    let chosen = stuck.or_else(|| proxy.pools.pick(backend, key, &[]));
+    let mut endpoint = chosen.ok_or_else(Failure::no_endpoint)?;
+    let mut attempts = Attempts::new(proxy, backend);
     let mut kept = proxy.pools.take(endpoint);
+    let mut stale = false;
     loop {
         let mut connection = match kept.take() {
             Some(connection) => connection,
-            None => connect(proxy, settings, (&route.backend, endpoint), client, deadline, record).await?,
+            None => attempts.reach(&mut endpoint, settings, client, deadline, record, !stale).await?,
         };
         record.endpoint = Some(connection.address().clone());
         let verdict = connection.verdict();
-        headers::write_request(connection.outbox.text(), head, asked, client, route, framing, upgrade);
+        let shape = (framing, upgrade);
+        headers::write_request(connection.outbox.text(), head, asked, client, route, &settings.untrusted, shape);
         let mut exchange = Exchange::new(connection, Rc::clone(&proxy.pools), head.method.clone(), body, framing);
         match wait_for_head(&mut exchange, settings, deadline, response, &mut interim).await {
-            Ok(()) if response.status == 101 => {
-                verdict.succeeded();
-                return switch(exchange, response, upgrade);
-            }
             Ok(()) => {
                 verdict.succeeded();
+                if backend.is_sticky() && stuck.is_none_or(|stuck| stuck.id() != endpoint.id()) {
+                    let cookie = backend.cookie(endpoint, headers::is_secure(head, client));
+                    cookie.iter().for_each(|cookie| response.fields.push(b"Set-Cookie", cookie.as_bytes()));
+                }
+                if response.status == 101 {
+                    return switch(exchange, response, upgrade);
+                }
                 exchange.finish_if_over();
                 return Ok(Answer::Forwarded(exchange));
             }
-            // A kept connection that the backend had closed: ask once more, over a new one.
-            Err(failure) => match exchange.into_retry() {
-                Some(untouched) if failure.status == 502 => body = untouched,
-                _ => {
-                    if matches!(failure.status, 502 | 504) {
+            Err(failure) => {
+                stale = exchange.is_stale();
+                match exchange.into_unsent() {
+                    // A kept connection that the backend had closed: ask once more, over a new one.
+                    Some(untouched) if failure.status == 502 && stale => body = untouched,
+                    Some(untouched) if failure.status == 502 => {
                         verdict.failed();
+                        endpoint = attempts.after(endpoint).ok_or(failure)?;
+                        body = untouched;
                     }
-                    return Err(failure);
+                    _ => {
+                        if matches!(failure.status, 502 | 504) {
+                            verdict.failed();
+                        }
+                        return Err(failure);
+                    }
                 }
-            },
+            }
         }
     }
 }
@@ -210,34 +227,6 @@ fn hash_key(balance: &Balance, head: &RequestHead, client: &Client) -> Option<u6
     }
 }
 
-/// Connects to the endpoint, or to another one where that fails: the request has reached none of them.
-pub(super) async fn connect(
-    proxy: &Proxy,
-    settings: &Settings,
-    (backend, endpoint): (&Backend, &Arc<Endpoint>),
-    client: &Client,
-    deadline: &Deadline,
-    record: &mut Record,
-) -> Result<Connection, Failure> {
-    let mut tried = Vec::new();
-    let mut endpoint = endpoint;
-    loop {
-        record.endpoint = Some(endpoint.address.clone());
-        deadline.set(settings.timeouts.connect);
-        let failure = match deadline.bound(proxy.pools.connect(endpoint, || Some(client.origin()))).await {
-            Some(Ok(connection)) => return Ok(connection),
-            Some(Err(error)) => error.into(),
-            None => Failure::connect_timeout(),
-        };
-        endpoint.failed();
-        tried.push(endpoint.id());
-        match proxy.pools.pick(backend, || None, &tried) {
-            Some(other) if tried.len() < ENDPOINTS_TRIED => endpoint = other,
-            _ => return Err(failure),
-        }
-    }
-}
-
 /// Sends the request on until the final head is there; each step forward moves the deadline.
 async fn wait_for_head<B>(
     exchange: &mut Exchange<B>,
@@ -250,6 +239,7 @@ where
     B: Body<Data = Bytes, Error = RequestBodyError> + Unpin,
 {
     let mut seen = None;
+    let mut pace = Pace::new(settings.timeouts.request_body, settings.limits.upload_rate);
     let mut interims = 0;
     poll_fn(|cx: &mut Context<'_>| {
         loop {
@@ -265,10 +255,19 @@ where
                 Poll::Pending => break,
             }
         }
-        let now = (exchange.progress, exchange.is_upload_over());
+        let now = (exchange.progress, exchange.is_upload_over(), exchange.is_outbox_empty());
         if seen != Some(now) {
             seen = Some(now);
-            deadline.set(if now.1 { settings.timeouts.first_byte } else { settings.timeouts.request_body });
+            let client_is_awaited = !now.1 && exchange.is_outbox_empty();
+            if client_is_awaited {
+                let Some(left) = pace.wait(exchange.progress) else {
+                    return Poll::Ready(Err(Failure::slow_request()));
+                };
+                deadline.set(left);
+            } else {
+                pace.pause(exchange.progress);
+                deadline.set(if now.1 { settings.timeouts.first_byte } else { settings.timeouts.request_body });
+            }
         }
         deadline.poll_passed(cx).map(|()| {
             let slow_client = !exchange.is_upload_over() && exchange.is_outbox_empty();

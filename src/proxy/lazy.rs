@@ -183,6 +183,7 @@ mod tests {
 
     impl Transport for Slow {
         fn reset_on_drop(&mut self) {}
+        fn end_untold(&mut self) {}
     }
 
     #[test]

@@ -5,19 +5,28 @@
 
 mod access_log;
 mod asked;
+mod attempts;
 mod client;
+#[cfg(test)]
+mod contract_tests;
 mod failure;
+mod fate;
 mod forward;
 mod headers;
 mod http1;
 mod http2;
 mod lazy;
+#[doc(hidden)]
+pub mod measured;
 mod metrics;
+mod pace;
 mod page;
 mod raw;
+mod redirect;
 mod tunnel;
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,6 +35,7 @@ use arc_swap::{ArcSwap, Cache};
 
 pub use access_log::{AccessLog, AccessSink};
 pub use client::{Client, Entrance, Tls};
+pub(crate) use fate::folded;
 pub use metrics::ProxyMetrics;
 pub use raw::RawRoute;
 
@@ -44,10 +54,23 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// How large things may be.
     pub limits: Limits,
+    /// Fields that only trusted peers may send, besides those that are known; folded.
+    pub untrusted: Vec<String>,
     /// Which requests are logged.
     pub access: config::AccessLog,
-    /// The port that clients reach HTTPS on, for redirects; none where no listener speaks it.
-    pub https_port: Option<u16>,
+    /// The listeners that end or pass on TLS, in the order of the config: where redirects can lead to.
+    pub secure: Vec<SecureDoor>,
+}
+
+/// A listener that a redirect can lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SecureDoor {
+    /// Its address as configured: what routes know it by.
+    pub listener: SocketAddr,
+    /// The port that clients dial.
+    pub port: u16,
+    /// Whether it speaks HTTPS; if not, it has TLS and routes that pass it on.
+    pub https: bool,
 }
 
 /// A worker's hold on settings: requests share it by a count of the worker's own, which no other core writes to.

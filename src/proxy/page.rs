@@ -39,6 +39,9 @@ impl Page {
         };
         this.head.fields.push(b"Cache-Control", b"no-store");
         this.head.fields.push(b"X-Request-Id", format!("{id:016x}").as_bytes());
+        if let Some(seconds) = failure.retry_after {
+            this.head.fields.push(b"Retry-After", seconds.to_string().as_bytes());
+        }
         if status == 405 {
             this.head.fields.push(b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
         }

@@ -2,14 +2,17 @@
 
 use std::rc::Rc;
 
+use prometheus::IntCounter;
+
 use super::access_log::Record;
 use super::client::{Client, Entrance};
 use super::failure::Failure;
 use super::forward::connect;
-use super::tunnel::{End, Patience, relay};
+use super::tunnel::{End, Ended, Moved, Patience, Side, relay};
 use super::{Proxy, Snapshot};
 use crate::backend;
 use crate::drain::Watch;
+use crate::names::Hostname;
 use crate::net::{Inbox, Outbox, Transport};
 use crate::route::{Route, RouteMode};
 
@@ -46,40 +49,113 @@ impl Proxy {
         Some(RawRoute { settings, index })
     }
 
-    /// Passes a connection on, both ways, until it ends. `first` is what was read of it already. It is let finish
-    /// as requests are: a reload or a new certificate does not touch it, and a drain waits for it.
-    pub async fn serve_raw<IO: Transport>(&self, client: &Client, route: RawRoute, io: IO, first: &[u8], drain: Watch) {
-        let mut record = Record::begin(self);
-        let RawRoute { settings, index } = &route;
-        record.route = Some((Rc::clone(settings), *index));
+    /// Passes a connection on, both ways, until it ends. `first` is what was read of it already, `sni` the name that
+    /// its client asked for. It is let finish as requests are: a reload or a new certificate does not touch it, and a
+    /// drain waits for it.
+    pub async fn serve_raw<IO: Transport>(
+        &self,
+        client: &Client,
+        route: RawRoute,
+        io: IO,
+        (sni, first): (Option<&str>, Vec<u8>),
+        drain: Watch,
+    ) {
+        let mut passage = Passage::begin(self, client, &route, sni);
+        let RawRoute { settings, .. } = &route;
         let deadline = self.timer.deadline();
         let backend = &route.route().backend;
         // There is no request to look at: the client's address is all that a hash can go by.
         let connected = match self.pools.pick(backend, || Some(backend::hash(client.peer.ip())), &[]) {
-            Some(endpoint) => connect(self, settings, (backend, endpoint), client, &deadline, &mut record).await,
+            Some(endpoint) => {
+                connect(self, settings, (backend, endpoint), client, &deadline, &mut passage.record).await
+            }
             None => Err(Failure::no_endpoint()),
         };
         match connected {
             Ok(connection) => {
                 connection.verdict().succeeded();
-                let mut inbox = Inbox::new();
-                inbox.extend_from_slice(first);
-                let mut from = End { io, inbox, outbox: Outbox::default() };
-                let mut to = End { io: connection.io, inbox: connection.inbox, outbox: connection.outbox };
+                let inbox = Inbox::with(first);
+                let from = End { io, inbox, outbox: Outbox::default() };
+                let to = End { io: connection.io, inbox: connection.inbox, outbox: connection.outbox };
+                let mut ends = Ends { client: from, backend: to, are_done: false };
                 let patience = Patience::from(&settings.timeouts);
-                self.metrics.tunnels.inc();
-                let moved = Box::pin(relay(&mut from, &mut to, &deadline, patience)).await;
-                self.metrics.tunnels.dec();
-                (record.bytes_in, record.bytes_out) = moved;
+                let moved = |moved| passage.moved(moved);
+                let ended = relay(&mut ends.client, &mut ends.backend, &deadline, patience, moved).await;
+                ends.are_done = true;
+                passage.ended(&ended);
             }
             Err(failure) => {
                 let mut io = io;
                 // The client is to see that this is no regular end.
                 io.reset_on_drop();
-                record.error = Some((failure.code, failure.detail));
+                passage.record.error = Some((failure.code, failure.detail));
+                passage.outcome = failure.code;
             }
         }
-        record.end_raw(self, client, if route.mode() == RouteMode::Tcp { "tcp" } else { "passthrough" });
+        drop(passage);
         drop(drain);
+    }
+}
+
+/// Both ends, which are broken off where they are dropped before they are done.
+struct Ends<A: Transport, B: Transport> {
+    client: End<A>,
+    backend: End<B>,
+    are_done: bool,
+}
+
+impl<A: Transport, B: Transport> Drop for Ends<A, B> {
+    fn drop(&mut self) {
+        if !self.are_done {
+            self.client.io.reset_on_drop();
+            self.backend.io.reset_on_drop();
+        }
+    }
+}
+
+/// A connection that is passed on, counted and logged when it is dropped: at its end, or where it is cut by the end
+/// of a drain.
+struct Passage<'a> {
+    proxy: &'a Proxy,
+    client: &'a Client,
+    protocol: &'static str,
+    record: Record,
+    bytes: [IntCounter; 2],
+    outcome: &'static str,
+}
+
+impl<'a> Passage<'a> {
+    fn begin(proxy: &'a Proxy, client: &'a Client, route: &RawRoute, sni: Option<&str>) -> Self {
+        let mut record = Record::begin_raw(proxy, (Rc::clone(&route.settings), route.index));
+        let sni = sni.or_else(|| client.tls.as_ref()?.sni.as_ref().map(Hostname::as_str));
+        record.host = sni.map(ToOwned::to_owned);
+        let protocol = if route.mode() == RouteMode::Tcp { "tcp" } else { "passthrough" };
+        let bytes = proxy.metrics.raw_bytes(route.route());
+        record.error = Some(("cut", None));
+        Self { proxy, client, protocol, record, bytes, outcome: "cut" }
+    }
+
+    fn moved(&mut self, moved: Moved) {
+        let [bytes_in, bytes_out] = &self.bytes;
+        bytes_in.inc_by(moved.up - self.record.bytes_in);
+        bytes_out.inc_by(moved.down - self.record.bytes_out);
+        (self.record.bytes_in, self.record.bytes_out) = (moved.up, moved.down);
+    }
+
+    fn ended(&mut self, ended: &Ended) {
+        self.record.ended_by = ended.by().map(Side::word);
+        self.record.error = ended.failure();
+        self.outcome = match (ended, &self.record.error) {
+            (_, Some((code, _))) => code,
+            (Ended::Truncated(Side::Client), _) => "client_truncated",
+            (Ended::Truncated(Side::Backend), _) => "backend_truncated",
+            _ => "ok",
+        };
+    }
+}
+
+impl Drop for Passage<'_> {
+    fn drop(&mut self) {
+        self.record.end_raw(self.proxy, self.client, self.protocol, self.outcome);
     }
 }

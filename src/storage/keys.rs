@@ -18,6 +18,7 @@
 //! failures/ID.json                    how often an order failed, and when the next may be tried
 //! dns/ID.json                         a DNS solver that was added by command, with its secrets
 //! dns-records/TOKEN.json              a DNS record that was written and has to be removed
+//! sticky/key                          what makes the cookies of sticky sessions
 //! ```
 
 use std::fmt;
@@ -60,6 +61,12 @@ pub struct Key(Arc<str>);
 #[must_use]
 pub fn account(issuer: &str, directory: &str) -> Key {
     Key::new(format!("accounts/{}/account.json", segment(&format!("{issuer}-{directory}"))))
+}
+
+/// What makes the cookies of sticky sessions: 32 bytes.
+#[must_use]
+pub fn sticky_key() -> Key {
+    Key::new("sticky/key".to_owned())
 }
 
 /// The order that is under way for a certificate.

@@ -4,10 +4,10 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::StartHandshake;
 
 use super::challenge;
 use super::hello::{self, Hello, HelloError};
@@ -18,9 +18,9 @@ use crate::certs::{Ask, Certificate, Challenges, Choice, OnDemand, OnDemandError
 use crate::config::{CertificateId, TlsOptions};
 use crate::names::Hostname;
 
-/// Every label that a handshake's outcome can have in the metrics; `timeout` and `passthrough` are for the
-/// caller, who keeps the time and decides whose TLS ends here.
-pub const OUTCOMES: [&str; 12] = [
+/// Every label that a handshake's outcome can have in the metrics; `timeout`, `crowded_out` and `passthrough` are
+/// for the caller, who keeps the time and decides whose TLS ends here.
+pub const OUTCOMES: [&str; 13] = [
     "ok",
     "resumed",
     "passthrough",
@@ -32,14 +32,21 @@ pub const OUTCOMES: [&str; 12] = [
     "plain_http",
     "closed",
     "timeout",
+    "crowded_out",
     "tls_error",
 ];
 
+static IDS: AtomicU64 = AtomicU64::new(0);
+
 /// One listener's handshakes. Shared by all workers as an `Arc`.
 pub struct Acceptor {
+    /// Its own, in this process.
+    id: u64,
     base: ServerConfig,
     tickets: Bound,
     default: Option<CertificateId>,
+    /// Whose certificate stands in for the default one.
+    default_host: Option<Hostname>,
     table: Arc<Table>,
     on_demand: Option<Arc<dyn OnDemand>>,
     challenges: Option<Arc<Challenges>>,
@@ -58,8 +65,10 @@ pub struct Accepted<IO> {
 pub struct TlsInfo {
     /// The name that the client asked for, canonical; none where it sent none.
     pub sni: Option<Hostname>,
-    /// The application protocol.
+    /// The application protocol of HTTP.
     pub alpn: Alpn,
+    /// The application protocol that was agreed on, if any (RFC 7301).
+    pub agreed: Option<String>,
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
     /// The cipher suite by its IANA name, for example `TLS_AES_128_GCM_SHA256`.
@@ -124,13 +133,29 @@ impl Acceptor {
     ) -> Result<Self, rustls::Error> {
         let bound = || tickets.bound_to(options, default_certificate.as_ref());
         let base = server_config::base(options, Arc::new(bound()))?;
-        Ok(Self { base, tickets: bound(), default: default_certificate, table, on_demand, challenges: None })
+        let id = IDS.fetch_add(1, Ordering::Relaxed);
+        Ok(Self {
+            id,
+            base,
+            tickets: bound(),
+            default: default_certificate,
+            default_host: None,
+            table,
+            on_demand,
+            challenges: None,
+        })
     }
 
     /// As this one, but with CAs' questions (RFC 8737) answered from `challenges`.
     #[must_use]
     pub fn answering(self, challenges: Arc<Challenges>) -> Self {
         Self { challenges: Some(challenges), ..self }
+    }
+
+    /// As this one, but clients that send no name get this host's certificate where there is no other for them.
+    #[must_use]
+    pub fn with_default_host(self, default_host: Option<Hostname>) -> Self {
+        Self { default_host, ..self }
     }
 
     /// Reads the ClientHello and finishes the handshake. `local` is the address that the client dialled, `peer`
@@ -146,7 +171,7 @@ impl Acceptor {
         Box::pin(async move {
             match Hello::read(&mut io).await {
                 Ok(hello) => self.finish(io, hello, local, peer).await,
-                Err(error) => Err(AcceptError::from_hello(error, io)),
+                Err(error) => Err(AcceptError::from_hello(error, io).await),
             }
         })
         .await
@@ -186,13 +211,15 @@ impl Acceptor {
                 return Err(AcceptError::UnknownName(name));
             }
         };
-        let mut config = server_config::with_certificate(&self.base, Arc::clone(&certificate));
-        if hello.sni.is_none() {
+        let config = if hello.sni.is_some() {
+            server_config::shared(self.id, &self.base, &certificate)
+        } else {
+            let mut config = server_config::with_certificate(&self.base, Arc::clone(&certificate));
             config.ticketer = Arc::new(self.tickets.and_address(local.ip()));
-        }
-        let Hello { sni, accepted, .. } = hello;
-        let handshake = StartHandshake::from_parts(accepted, io).into_stream(Arc::new(config));
-        let stream = handshake.await.map_err(failure)?;
+            Arc::new(config)
+        };
+        let Hello { sni, bytes, .. } = hello;
+        let stream = Stream::handshake(io, config, bytes).await.map_err(failure)?;
         let info = TlsInfo::new(&stream, sni, certificate);
         Ok(Accepted { stream, info })
     }
@@ -216,7 +243,10 @@ impl Acceptor {
             default: self.default.as_ref(),
             now: unix_now(),
         };
-        let choice = self.table.choose(&ask);
+        let mut choice = self.table.choose(&ask);
+        if let (Choice::Nothing, Some(host)) = (&choice, &self.default_host) {
+            choice = self.table.choose(&Ask { sni: Some(host.as_str()), ..ask });
+        }
         // Nothing is made for a name whose HTTPS is switched off.
         if ask.sni.is_some_and(|name| self.table.disabled().contains(name)) {
             return (choice, None);
@@ -245,10 +275,13 @@ impl<IO> Accepted<IO> {
 }
 
 impl<IO> AcceptError<IO> {
-    /// What became of a connection whose ClientHello could not be read.
-    #[must_use]
-    pub fn from_hello(error: HelloError, io: IO) -> Self {
+    /// What becomes of a connection whose ClientHello could not be read, or not be answered.
+    pub async fn from_hello(error: HelloError, mut io: IO) -> Self
+    where
+        IO: AsyncWrite + Unpin,
+    {
         match error {
+            HelloError::Foreign(foreign) => Self::Malformed(foreign.refuse(&mut io).await),
             HelloError::PlainHttp => Self::PlainHttp(io),
             HelloError::Malformed(why) => Self::Malformed(why),
             HelloError::Closed => Self::Closed,
@@ -273,9 +306,10 @@ impl<IO> AcceptError<IO> {
 
 impl TlsInfo {
     fn new<IO>(stream: &Stream<IO>, sni: Option<Hostname>, certificate: Arc<Certificate>) -> Self {
-        let (_, session) = stream.get_ref();
+        let session = stream.state();
         Self {
             sni,
+            agreed: session.alpn_protocol().map(|agreed| String::from_utf8_lossy(agreed).into_owned()),
             alpn: if session.alpn_protocol() == Some(server_config::H2) { Alpn::Http2 } else { Alpn::Http1 },
             version: match session.protocol_version() {
                 Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use rustls::server::ResolvesServerCert;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio_rustls::StartHandshake;
 
 use super::accept::{AcceptError, Accepted, failure};
 use super::hello::{self, Hello};
+use super::stream::Stream;
 use crate::certs::Challenges;
 
 /// The protocol (RFC 8737 §6.2).
@@ -24,7 +24,7 @@ pub(super) async fn answer<IO>(
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let Hello { sni, accepted, .. } = hello;
+    let Hello { sni, bytes, .. } = hello;
     let found = sni.zip(challenges).and_then(|(name, all)| Some((all.certificate(name.as_str())?, name)));
     let Some((certificate, name)) = found else {
         hello::send_alert(&mut io, hello::NO_APPLICATION_PROTOCOL).await;
@@ -37,8 +37,7 @@ where
     config.cert_resolver = certificate as Arc<dyn ResolvesServerCert>;
     // A session of this handshake is good for nothing.
     config.send_tls13_tickets = 0;
-    let handshake = StartHandshake::from_parts(accepted, io).into_stream(Arc::new(config));
-    let mut stream = handshake.await.map_err(failure)?;
+    let mut stream = Stream::handshake(io, Arc::new(config), bytes).await.map_err(failure)?;
     // The CA has seen what it wanted; whether it waits for the end is its own business.
     let _gone = stream.shutdown().await;
     Err(AcceptError::Challenge(name))

@@ -6,6 +6,7 @@ use rustls::SupportedCipherSuite;
 use rustls::server::{Accepted, AcceptedAlert, Acceptor, ClientHello};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::name;
 use crate::certs::{SignatureScheme, provider};
 use crate::names::{Hostname, Normalized};
 
@@ -30,7 +31,7 @@ pub(super) const NO_APPLICATION_PROTOCOL: u8 = 120;
 /// The alert `unrecognized_name` (RFC 6066 §3).
 pub(super) const UNRECOGNIZED_NAME: u8 = 112;
 
-/// A ClientHello, and all that is needed to go on with the handshake or to hand the connection on.
+/// What a ClientHello says, and its bytes, to go on with the handshake or to hand the connection on.
 pub struct Hello {
     /// The name that the client asks for, canonical; none where it sent none, or an address (RFC 6066 §3
     /// forbids that; it is taken as none).
@@ -41,7 +42,6 @@ pub struct Hello {
     pub schemes: Vec<SignatureScheme>,
     /// Every byte read from the client so far: what a passthrough backend has to get first.
     pub bytes: Vec<u8>,
-    pub(super) accepted: Accepted,
 }
 
 /// Why there is no [`Hello`].
@@ -53,9 +53,33 @@ pub enum HelloError {
     /// Not TLS, or no sound ClientHello. The alert was sent.
     #[error("no sound ClientHello: {0}")]
     Malformed(String),
+    /// A ClientHello that no handshake can come of here, as one of a client that is too old. Nothing was answered: it
+    /// may be for somebody else.
+    #[error("no sound ClientHello: {}", .0.why)]
+    Foreign(Box<Foreign>),
     /// The client went away.
     #[error("the client went away before its ClientHello was complete")]
     Closed,
+}
+
+/// A ClientHello that only somebody else may be able to answer.
+#[derive(Debug)]
+pub struct Foreign {
+    /// The name that the client asks for, canonical.
+    pub sni: Hostname,
+    /// Every byte read from the client so far.
+    pub bytes: Vec<u8>,
+    /// What is wrong with it.
+    pub why: String,
+    alert: Vec<u8>,
+}
+
+impl Foreign {
+    /// Sends the alert that it deserves here.
+    pub async fn refuse<IO: AsyncWrite + Unpin>(self, io: &mut IO) -> String {
+        send(io, self.alert).await;
+        self.why
+    }
 }
 
 impl Hello {
@@ -84,17 +108,20 @@ impl Hello {
                 None => continue,
             }
             match feed(&mut acceptor, &bytes[fed..]) {
-                Ok(Some(accepted)) => return Self::new(io, accepted, bytes).await,
+                Ok(Some(accepted)) => return Self::new(io, &accepted, bytes).await,
                 Ok(None) => fed = bytes.len(),
-                Err((error, alert)) => {
-                    send(io, alert).await;
-                    return Err(HelloError::Malformed(error));
-                }
+                Err((why, alert)) => match name::asked_for(&bytes) {
+                    Some(sni) => return Err(HelloError::Foreign(Box::new(Foreign { sni, bytes, why, alert }))),
+                    None => {
+                        send(io, alert).await;
+                        return Err(HelloError::Malformed(why));
+                    }
+                },
             }
         }
     }
 
-    async fn new<IO: AsyncWrite + Unpin>(io: &mut IO, accepted: Accepted, bytes: Vec<u8>) -> Result<Self, HelloError> {
+    async fn new<IO: AsyncWrite + Unpin>(io: &mut IO, accepted: &Accepted, bytes: Vec<u8>) -> Result<Self, HelloError> {
         let hello = accepted.client_hello();
         let sni = match hello.server_name().map(Normalized::new).transpose() {
             Ok(name) => name.and_then(|name| Hostname::parse(name.as_str()).ok()),
@@ -105,7 +132,7 @@ impl Hello {
         };
         let alpn = hello.alpn().map(|all| all.map(<[u8]>::to_vec).collect()).unwrap_or_default();
         let schemes = schemes(&hello);
-        Ok(Self { sni, alpn, schemes, bytes, accepted })
+        Ok(Self { sni, alpn, schemes, bytes })
     }
 
     /// Whether `protocol` is all that the client offers in ALPN.

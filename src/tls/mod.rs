@@ -6,13 +6,15 @@
 mod accept;
 mod challenge;
 mod hello;
+mod name;
 mod server_config;
+mod session;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod tickets;
 
 pub use accept::{AcceptError, Accepted, Acceptor, Alpn, OUTCOMES, TlsInfo};
-pub use hello::{Hello, HelloError};
+pub use hello::{Foreign, Hello, HelloError};
 pub use stream::Stream;
 pub use tickets::{Clock, Tickets};

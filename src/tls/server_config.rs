@@ -1,5 +1,7 @@
 //! From a listener's options to what rustls runs a handshake by.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
@@ -40,6 +42,35 @@ pub(super) fn base(options: &TlsOptions, tickets: Arc<dyn ProducesTickets>) -> R
     // Early data can be replayed (RFC 8446 §8), and an app behind a proxy can't tell it from the rest.
     config.max_early_data_size = 0;
     Ok(config)
+}
+
+/// How many configurations a thread keeps.
+const KEPT: usize = 256;
+
+thread_local! {
+    static CONFIGS: RefCell<HashMap<(u64, usize), Arc<ServerConfig>>> = RefCell::default();
+}
+
+/// The configuration of connections with this certificate, as long as nothing else of it is their own. `listener`
+/// stands for `base`.
+///
+/// Those of a thread share it: it takes a kilobyte, which each connection would hold for all of its life, and to
+/// copy it writes to counts that all cores share.
+pub(super) fn shared(listener: u64, base: &ServerConfig, certificate: &Arc<Certificate>) -> Arc<ServerConfig> {
+    // What is kept holds the certificate, so no other one can come to have its address.
+    let key = (listener, Arc::as_ptr(certificate).addr());
+    CONFIGS.with_borrow_mut(|configs| {
+        if let Some(config) = configs.get(&key) {
+            return Arc::clone(config);
+        }
+        if configs.len() == KEPT {
+            // Crude, but names in use are back at once, and certificates that were replaced are not kept for long.
+            configs.clear();
+        }
+        let config = Arc::new(with_certificate(base, Arc::clone(certificate)));
+        configs.insert(key, Arc::clone(&config));
+        config
+    })
 }
 
 /// The configuration of one connection: a copy is a few reference counts.

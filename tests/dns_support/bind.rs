@@ -43,12 +43,16 @@ impl Bind {
         ) + "zone \".\" { type primary; file \"root.zone\"; };\n";
         let head =
             "$TTL 60\n@ SOA ns hostmaster 1 3600 600 86400 1\n@ NS ns\nns A 127.0.0.1\n@ A 127.0.0.1\n* A 127.0.0.1\n";
-        let cname = format!("_acme-challenge.delegated CNAME delegated.{OTHER}.\n");
+        let more = format!(
+            "_acme-challenge.delegated CNAME delegated.{OTHER}.\nedge A 127.0.0.2\nedge AAAA ::1\nalias CNAME edge\n\
+             forbidden CAA 0 issue \"other.test\"\n\
+             account CAA 0 issue \"pebble.test; accounturi=https://other.test/1\"\n"
+        );
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("writes");
         write("named.conf", &config);
         // It resolves what it has, CNAMEs between its zones too, and asks nobody else: the root is empty.
         write("root.zone", "$TTL 60\n@ SOA a. a. 1 3600 600 86400 1\n@ NS a.\na. A 127.0.0.1\n");
-        write(&format!("{ZONE}.zone"), &format!("{head}{cname}"));
+        write(&format!("{ZONE}.zone"), &format!("{head}{more}"));
         write(&format!("{OTHER}.zone"), head);
         let log = std::fs::File::create(folder.path().join("log")).expect("a log");
         let mut command = Command::new(named());

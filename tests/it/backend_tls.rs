@@ -12,18 +12,23 @@ use crate::support::{Doorward, Leaf, Setup, TestCa, Tls, ca, nobody, openssl, re
 const HOST: &str = "app.example.test";
 
 /// `openssl s_server -www`: answers every request with a page about its TLS session, one a connection.
-struct Server {
-    address: SocketAddr,
-    child: Child,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) child: Child,
 }
 
 impl Server {
-    fn start(folder: &Path, name: &str, leaf: &Leaf, args: &[&str]) -> Self {
+    pub(crate) fn start(folder: &Path, name: &str, leaf: &Leaf, args: &[&str]) -> Self {
+        Self::saying(folder, name, leaf, &[&["-www"], args].concat(), Stdio::null())
+    }
+
+    /// One that says what `stdin` does, to one connection after the other.
+    pub(crate) fn saying(folder: &Path, name: &str, leaf: &Leaf, args: &[&str], stdin: Stdio) -> Self {
         let at = folder.join(name);
         leaf.write(&at);
         let address = nobody();
         let child = Command::new("openssl")
-            .args(["s_server", "-www", "-quiet", "-accept", &address.to_string()])
+            .args(["s_server", "-quiet", "-accept", &address.to_string()])
             .arg("-cert")
             .arg(at.join("fullchain.pem"))
             .arg("-cert_chain")
@@ -31,12 +36,14 @@ impl Server {
             .arg("-key")
             .arg(at.join("privkey.pem"))
             .args(args)
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("openssl is installed");
-        within("openssl listens", || TcpStream::connect(address).ok());
+        // Looked up, not tried out: what it says would go to whoever tries.
+        let listening = format!(":{:04X} 00000000:0000 0A", address.port());
+        within("openssl listens", || fs::read_to_string("/proc/net/tcp").ok()?.contains(&listening).then_some(()));
         Self { address, child }
     }
 }
@@ -48,12 +55,12 @@ impl Drop for Server {
     }
 }
 
-fn setup() -> Setup {
+pub(crate) fn setup() -> Setup {
     Setup::new().certificate("app", &ca().leaf(&[HOST]).issue())
 }
 
 /// A doorward with one backend that speaks TLS, with these keys of its `tls`.
-fn door(setup: Setup, server: &Server, tls: &str) -> Doorward {
+pub(crate) fn door(setup: Setup, server: &Server, tls: &str) -> Doorward {
     let route = format!(
         "hosts = [\"{HOST}\"]\n[route.backend]\nendpoints = [\"https://{}\"]\ntls = {{ {tls} }}",
         server.address
@@ -61,7 +68,7 @@ fn door(setup: Setup, server: &Server, tls: &str) -> Doorward {
     setup.route(&route).start()
 }
 
-fn pin(leaf: &Leaf, folder: &Path) -> String {
+pub(crate) fn pin(leaf: &Leaf, folder: &Path) -> String {
     let file = folder.join("pin.pem");
     fs::write(&file, &leaf.certificate_pem).expect("a file");
     let key = openssl(&["x509", "-in", &file.display().to_string(), "-pubkey", "-noout"], b"");

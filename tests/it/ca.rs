@@ -4,14 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Output;
 
-use crate::support::{Origin, Setup, ca, openssl};
+use crate::support::{Doorward, Origin, Setup, ca, json, ok, openssl, refused};
 
 const HOST: &str = "nas.example.test";
-
-fn ok(output: &Output) -> String {
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout.clone()).expect("text")
-}
 
 #[test]
 fn what_it_issues_is_served_and_trusted_by_who_trusts_it() {
@@ -37,14 +32,17 @@ fn what_it_issues_is_served_and_trusted_by_who_trusts_it() {
             .expect("doorward runs")
     };
     let said = ok(&with_config(&["ca", "issue", HOST, "--ip", "127.0.0.1", "--days", "20"]));
-    assert!(said.contains("and it is served"), "{said}");
+    assert!(said.contains("issued by doorward's own CA, and it is served"), "{said}");
+    let again = refused(&with_config(&["ca", "issue", HOST]));
+    assert!(again.contains("--replace takes its place"), "{again}");
+    let renew = refused(&door.verb(&["certs", "renew", HOST]));
+    assert!(renew.contains("ca issue"), "{renew}");
     let trusting = folder.join("ca.crt").display().to_string();
     for url in [format!("https://{HOST}/"), "https://127.0.0.1/".to_owned()] {
         let answer = door.curl(&url).args(&["--cacert", &trusting]).run();
         assert_eq!(answer.status, 200, "{url}");
     }
-    let list = ok(&door.verb(&["certs", "list", "--json"]));
-    let list: serde_json::Value = serde_json::from_str(&list).expect("JSON");
+    let list = json(&door.verb(&["certs", "list", "--json"]));
     let row = &list["certificates"][0];
     assert_eq!((&row["id"], &row["origin"]), (&HOST.into(), &"own-ca".into()), "{list:#}");
     assert_eq!(row["states"][0], "untrusted");
@@ -99,9 +97,8 @@ fn a_self_signed_route_is_served_by_it() {
     let door = Setup::new().route(&keys).start();
     let root = door.home().join("state/local-ca/ca.crt").display().to_string();
     assert_eq!(door.curl(&format!("https://{HOST}/")).args(&["--cacert", &root]).run().status, 200);
-    let serial = |door: &crate::support::Doorward| {
-        let shown = ok(&door.verb(&["certs", "show", HOST, "--json"]));
-        let shown: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
+    let serial = |door: &Doorward| {
+        let shown = json(&door.verb(&["certs", "show", HOST, "--json"]));
         assert!(shown["next_renewal"].is_i64(), "{shown:#}");
         shown["serial"].as_str().expect("a serial").to_owned()
     };

@@ -3,11 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{Doorward, Leaf, Origin, Setup, Tls, ca, client_config};
+use crate::support::{Doorward, Leaf, Origin, Setup, Tls, ca, client_config, json, ok, refused};
 
 const HOST: &str = "app.example.test";
 
@@ -19,22 +19,6 @@ fn bare(origin: &Origin) -> Setup {
 fn files(folder: &Path, leaf: &Leaf) -> [String; 2] {
     leaf.write(folder);
     ["fullchain.pem", "privkey.pem"].map(|name| folder.join(name).display().to_string())
-}
-
-/// What it says on stdout, where it went well.
-fn ok(output: &Output) -> String {
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout.clone()).expect("text")
-}
-
-/// What it says on stderr, where it was refused.
-fn refused(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    String::from_utf8(output.stderr.clone()).expect("text")
-}
-
-fn json(output: &Output) -> Value {
-    serde_json::from_str(&ok(output)).expect("JSON")
 }
 
 fn row(door: &Doorward, id: &str) -> Value {
@@ -168,6 +152,8 @@ fn https_is_off_for_a_name_while_http_works_and_stays_so() {
     assert_eq!(status(&door, &format!("https://{HOST}/")), 200);
     ok(&door.verb(&["certs", "disable", HOST]));
     assert_eq!(served(&door, HOST), None, "no handshake");
+    let kept = row(&door, HOST);
+    assert_eq!((&kept["used_by"][0], &kept["renewed_by"]), (&HOST.into(), &"folder".into()), "{kept:#}");
     assert_eq!(status(&door, &format!("http://{HOST}/")), 200, "in place of the redirect");
     assert_eq!(status(&door, "https://other.example.test/"), 200, "others are left alone");
     let list = json(&door.verb(&["certs", "list", "--json"]));
@@ -264,7 +250,10 @@ fn check_holds_stored_certificates_against_the_routes_that_name_them() {
     assert_eq!(sound.status.code(), Some(0), "{sound:?}");
     let setup = setup.route(&route("c.example.org"));
     let lacking = setup.run(&["check"]);
-    assert!(String::from_utf8_lossy(&lacking.stderr).contains("does not cover all"), "{lacking:?}");
+    assert!(
+        refused(&lacking).contains("site is not valid for c.example.org: it is for app.example.test"),
+        "{lacking:?}"
+    );
     // One certificate by its id on any number of routes.
     let door = setup.start();
     for host in [HOST, "b.example.test"] {
@@ -273,4 +262,56 @@ fn check_holds_stored_certificates_against_the_routes_that_name_them() {
     let row = row(&door, "site");
     assert!(row["states"].as_array().is_some_and(|states| states.contains(&"mismatched".into())), "{row:#}");
     assert!(row["messages"].to_string().contains("c.example.org"), "{row:#}");
+}
+#[test]
+fn with_no_doorward_running_names_are_switched_certificates_deleted_and_explained() {
+    let origin = Origin::echo();
+    let auto = format!("hosts = [\"auto.example.org\"]\nbackend = \"{}\"\ncertificate = \"auto\"", origin.address);
+    let setup = bare(&origin).section("[acme]\nissuer = \"letsencrypt\"").route(&auto);
+    let folder = setup.home().join("site");
+    files(&folder, &ca().leaf(&[HOST]).valid_days(-1, 9).issue());
+    ok(&setup.run(&["certs", "import", folder.to_str().expect("a path")]));
+
+    let of = setup.run(&["certs", "explain", HOST, "--json"]);
+    let of = json(&of);
+    assert_eq!((&of["certificate"], &of["probes"]), (&"site".into(), &Value::Array(Vec::new())), "{of:#}");
+    assert!(of["advice"].to_string().contains("no doorward runs"), "{of:#}");
+    let budget = json(&setup.run(&["certs", "budget", "--json"]));
+    assert_eq!(budget[0]["issuer"], "letsencrypt", "{budget:#}");
+
+    // It is used while its HTTPS is off, too.
+    ok(&setup.run(&["certs", "disable", HOST]));
+    let list = json(&setup.run(&["certs", "list", "--json"]));
+    assert!(list["disabled"][HOST].is_u64(), "{list:#}");
+    let rows = list["certificates"].as_array().expect("a list");
+    let row = rows.iter().find(|row| row["id"] != "site").expect("the one that is wanted");
+    assert_eq!((&row["names"][0], &row["origin"]), (&"auto.example.org".into(), &"wanted".into()), "{row:#}");
+    assert_eq!((&row["used_by"][0], &row["states"][0]), (&"auto.example.org".into(), &"waiting".into()), "{row:#}");
+    let row = rows.iter().find(|row| row["id"] == "site").expect("the imported one");
+    assert_eq!((&row["used_by"][0], &row["renewed_by"]), (&HOST.into(), &Value::Null), "{row:#}");
+    for state in ["disabled", "expiring", "untrusted"] {
+        assert!(row["states"].as_array().is_some_and(|states| states.contains(&state.into())), "{state}: {row:#}");
+    }
+    assert!(row["messages"].to_string().contains("nobody renews it: `doorward certs replace site`"), "{row:#}");
+    assert!(ok(&setup.run(&["certs", "list"])).contains("by nobody"));
+    assert!(refused(&setup.run(&["certs", "delete", "site"])).contains("is in use by app.example.test"));
+    ok(&setup.run(&["certs", "enable", HOST]));
+    let list = json(&setup.run(&["certs", "list", "--json"]));
+    assert_eq!(list["disabled"], serde_json::json!({}), "{list:#}");
+
+    // What cannot be undone takes an id and nothing else.
+    for verb in ["delete", "rollback"] {
+        let error = refused(&setup.run(&["certs", verb, HOST]));
+        assert!(error.contains("for that name there is site"), "{verb}: {error}");
+    }
+    let typo = refused(&setup.run(&["certs", "delete", "sitte"]));
+    assert!(typo.contains("did you mean site?"), "{typo}");
+    let said = ok(&setup.run(&["certs", "delete", "site", "--force"]));
+    assert!(said.contains(&format!("no other certificate for {HOST}")), "{said}");
+    assert!(!setup.home().join("state/certificates/site/bundle.pem").exists());
+    let none = setup.run(&["certs", "explain", HOST]);
+    assert_eq!(none.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&none.stdout).contains("certs generate app.example.test"), "{none:?}");
+    let said = ok(&setup.run(&["certs", "disable", "tpyo.example.net"]));
+    assert!(said.contains("is it spelt right?"), "{said}");
 }

@@ -1,25 +1,13 @@
 //! `certs generate`, `renew` and `revoke` with a real CA, and one wildcard that serves many apps.
 
-use std::process::Output;
-
 use serde_json::Value;
 
-use crate::support::{Doorward, Origin, Pebble, Setup, ca, free, nobody, within};
+use crate::support::{Doorward, Origin, Pebble, Setup, ca, free, json, nobody, ok, refused, within};
 
 const DAYS_90: u64 = 3600 * 24 * 90;
 
-fn ok(output: &Output) -> String {
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout.clone()).expect("text")
-}
-
-fn refused(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    String::from_utf8(output.stderr.clone()).expect("text")
-}
-
 fn show(door: &Doorward, of: &str) -> Value {
-    serde_json::from_str(&ok(&door.verb(&["certs", "show", of, "--json"]))).expect("JSON")
+    json(&door.verb(&["certs", "show", of, "--json"]))
 }
 
 fn with_acme(setup: Setup, directory: &str) -> Setup {
@@ -46,7 +34,7 @@ fn a_certificate_is_generated_before_any_route_kept_renewed_and_revoked() {
     );
 
     let error = refused(&door.verb(&["certs", "renew", &id]));
-    assert!(error.contains("not due") && error.contains("--force"), "{error}");
+    assert!(error.contains("not due (its renewal begins on 20") && error.contains("--force"), "{error}");
     ok(&door.verb(&["certs", "renew", &id, "--force"]));
     let renewed = show(&door, &id);
     assert_ne!(renewed["fingerprint"], shown["fingerprint"]);
@@ -68,12 +56,33 @@ fn a_certificate_is_generated_before_any_route_kept_renewed_and_revoked() {
 }
 
 #[test]
+fn an_issuer_that_is_only_asked_by_name_issues_and_revokes() {
+    let plan = Pebble::plan(free("127.0.0.2"), DAYS_90);
+    let setup = Setup::new().http_at(plan.http());
+    let trust = setup.home().join("ca.pem").display().to_string();
+    let other = format!("[[issuer]]\nname = \"second\"\ndirectory = \"{}\"\ntrust = \"{trust}\"", plan.directory());
+    let setup = with_acme(setup, &plan.directory()).section(&other);
+    let _pebble = plan.start();
+    let door = setup.start();
+    let said = ok(&door.verb(&["certs", "generate", "b.example.test", "--issuer", "second", "--id", "b"]));
+    assert!(said.contains("OK, b"), "{said}");
+    let accounts = std::fs::read_dir(door.home().join("state/accounts")).expect("there").flatten();
+    let accounts: Vec<String> = accounts.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    assert!(accounts.len() == 1 && accounts[0].starts_with("second-"), "{accounts:?}");
+    ok(&door.verb(&["certs", "revoke", "b"]));
+}
+
+#[test]
 fn what_cannot_work_is_said_before_anything_is_ordered() {
     let directory = format!("https://{}/dir", nobody());
     let door = with_acme(Setup::new(), &directory).start();
     for (arguments, says) in [
         (&["*.example.test"][..], "wildcards by DNS-01 only"),
-        (&["a.example.test", "--issuer", "nobody"], "no issuer \"nobody\"; it has: pebble"),
+        (
+            &["a.example.test", "--issuer", "nobody"],
+            "no issuer is called \"nobody\"; add an [[issuer]], or choose one of: pebble, letsencrypt",
+        ),
+        (&["a.example.test", "--issuer", "zerossl"], "external account binding"),
         (&["not a name"], "is no name"),
     ] {
         let error = refused(&door.verb(&[&["certs", "generate"], arguments].concat()));
@@ -121,7 +130,7 @@ fn one_wildcard_serves_every_app_with_no_order_for_each() {
         let shown = show(&door, "three.apps.example.test");
         assert_eq!(shown["id"], "wild");
         assert_eq!(shown["used_by"].as_array().map(Vec::len), Some(3), "{shown:#}");
-        let status: Value = serde_json::from_str(&ok(&door.verb(&["status", "--json"]))).expect("JSON");
+        let status = json(&door.verb(&["status", "--json"]));
         assert!(
             status["acme"].as_array().is_some_and(|all| all.iter().all(|one| one["state"] == "issued")),
             "{status:#}"
@@ -139,6 +148,10 @@ fn a_budget_that_is_used_up_is_said_before_the_ca_is_asked() {
     ok(&door.verb(&["certs", "generate", "a.example.test"]));
     let error = refused(&door.verb(&["certs", "generate", "b.example.test"]));
     assert!(error.contains("no room") && error.contains("orders: 1 of 1"), "{error}");
+    let budget = json(&door.verb(&["certs", "budget", "--json"]));
+    assert_eq!((&budget[0]["issuer"], &budget[0]["limits"][0]["used"]), (&"pebble".into(), &1.into()), "{budget:#}");
+    let said = ok(&door.verb(&["certs", "budget"]));
+    assert!(said.contains("orders: 1 of 1 in 7days, 0 left for new names, room again in"), "{said}");
     let explained = ok(&door.verb(&["certs", "explain", "a.example.test", "--json"]));
     assert!(explained.contains("pebble: orders: 1 of 1"), "{explained}");
 }

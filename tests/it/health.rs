@@ -84,7 +84,8 @@ fn an_endpoint_that_fails_requests_is_left_alone_and_tried_again() {
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad").is_ok()
     });
     let (good, _) = switched("good");
-    let door = door(&[bad.address, good.address], "ejection = { failures = 3, time = \"1s\" }");
+    let door =
+        door(&[bad.address, good.address], "ejection = { failures = 3, time = \"1s\" }\nretry = { attempts = 0 }");
     let mut client = Tls::connect(door.https, HOST);
     let mut failed = 0;
     let ejected = || door.log().iter().any(is("the endpoint fails requests and is left alone"));

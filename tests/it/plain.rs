@@ -1,6 +1,6 @@
 //! `:80`: redirects, forwards or refuses, as each route says.
 
-use crate::support::{Doorward, Origin, Setup, ca};
+use crate::support::{Answer, Curl, Doorward, Origin, Setup, ca};
 
 #[test]
 fn a_redirect_keeps_path_and_query() {
@@ -26,6 +26,83 @@ fn a_redirect_goes_to_the_public_port() {
     };
     assert_eq!(redirected(443), "https://app.example.test/x", "the usual port is not written");
     assert_eq!(redirected(8443), "https://app.example.test:8443/x");
+}
+
+/// A request without TLS to one of the listeners.
+fn plain(door: &Doorward, host: &str, listener: &str) -> Answer {
+    let at = door.bound(listener);
+    Curl::new(&format!("http://{host}:8080/x?y"), at, at, &door.home().join("ca.pem")).run()
+}
+
+#[test]
+fn a_redirect_goes_to_where_the_route_is() {
+    let app = Origin::echo().address;
+    let (one, two) =
+        ("listeners = [\"127.0.0.1:0\", \"127.0.0.2:0\"]", "listeners = [\"127.0.0.9:0\", \"127.0.0.2:0\"]");
+    let door = Setup::new()
+        .section("[[listener]]\naddress = \"127.0.0.7:0\"")
+        .section("[[listener]]\naddress = \"127.0.0.8:0\"\nprotocol = \"http\"")
+        .section("[[listener]]\naddress = \"127.0.0.9:0\"")
+        .section("[[listener]]\naddress = \"127.0.0.10:0\"\nprotocol = \"tls\"\npublic_port = 443")
+        .host("all.example.test", app)
+        .host_with("one.example.test", app, one)
+        .host_with("two.example.test", app, two)
+        .route(&format!("hosts = [\"own.example.test\"]\nmode = \"passthrough\"\nlisteners = [\"127.0.0.10:0\", \"127.0.0.2:0\"]\nbackend = \"{app}\""))
+        .start();
+    let port = |listener: &str| format!(":{}", door.bound(listener).port());
+    let (first, last) = (port("127.0.0.1:0"), port("127.0.0.9:0"));
+    for (host, listener, port) in [
+        ("all.example.test", "127.0.0.2:0", first.as_str()),
+        ("one.example.test", "127.0.0.2:0", &first),
+        ("two.example.test", "127.0.0.2:0", &last),
+        // TLS that passes through ends elsewhere, but begins on a listener too; and 443 is not written.
+        ("own.example.test", "127.0.0.2:0", ""),
+        ("all.example.test", "127.0.0.8:0", &first),
+    ] {
+        let answer = plain(&door, host, listener);
+        assert_eq!(answer.status, 308, "{host} {listener}");
+        assert_eq!(answer.header("location"), Some(format!("https://{host}{port}/x?y").as_str()), "{listener}");
+    }
+    assert_eq!(plain(&door, "one.example.test", "127.0.0.8:0").status, 404, "it is not there");
+}
+
+#[test]
+fn a_redirect_stays_on_the_address_that_was_dialled() {
+    let app = Origin::echo().address;
+    let http = crate::support::free("127.0.0.7");
+    let https = crate::support::free("127.0.0.7");
+    let door = Setup::new()
+        .section(&format!("[[listener]]\naddress = \"{http}\"\nprotocol = \"http\""))
+        .section(&format!("[[listener]]\naddress = \"{https}\""))
+        .host("app.example.test", app)
+        .start();
+    for (listener, port) in [(http.to_string(), https.port()), ("127.0.0.2:0".to_owned(), door.https.port())] {
+        let answer = plain(&door, "app.example.test", &listener);
+        assert_eq!(answer.header("location"), Some(format!("https://app.example.test:{port}/x?y").as_str()));
+    }
+}
+
+#[test]
+fn each_policy_holds_on_every_listener() {
+    let app = Origin::echo().address;
+    let mut setup = Setup::new()
+        .section("[[listener]]\naddress = \"127.0.0.7:0\"")
+        .section("[[listener]]\naddress = \"127.0.0.8:0\"\nprotocol = \"http\"");
+    for policy in ["redirect", "both", "off"] {
+        setup = setup.host_with(&format!("{policy}.example.test"), app, &format!("https = \"{policy}\""));
+    }
+    let door = setup.start();
+    for (policy, without, with) in [("redirect", 308, 200), ("both", 200, 200), ("off", 200, 404)] {
+        let host = format!("{policy}.example.test");
+        for listener in ["127.0.0.2:0", "127.0.0.8:0"] {
+            assert_eq!(plain(&door, &host, listener).status, without, "{policy} {listener}");
+        }
+        for listener in ["127.0.0.1:0", "127.0.0.7:0"] {
+            let at = door.bound(listener);
+            let answer = Curl::new(&format!("https://{host}/"), at, at, &door.home().join("ca.pem")).run();
+            assert_eq!(answer.status, with, "{policy} {listener}");
+        }
+    }
 }
 
 #[test]

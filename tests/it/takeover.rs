@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::support::{Pebble, Setup, Tls, ca, client_config, free, within};
+use crate::support::{Pebble, Setup, Tls, ca, client_config, free, json, within};
 
 const HOST: &str = "moved.example.test";
 
@@ -89,6 +89,10 @@ fn legos_folder() {
     let (folder, address) = (ca.path("lego").display().to_string(), ca.http.to_string());
     let who = ["--server", &ca.directory, "--accept-tos", "--email", "ops@example.test", "--path", &folder];
     ca.run("lego", &[&who[..], &["--domains", HOST, "--http", "--http.port", &address, "run"]].concat());
+    // Before the first start, too: with no doorward running it goes into the storage.
+    let setup = Setup::new();
+    let offline = json(&setup.run(&["certs", "import", "--from", "lego", &folder, "--json"]));
+    assert_eq!((&offline["imported"][0]["id"], &offline["imported"][0]["serving"]), (&HOST.into(), &false.into()));
     let said = take_over("lego", &ca.path("lego"));
     assert!(said["left"].to_string().contains("accounts"), "{said:#}");
 }
@@ -97,12 +101,13 @@ fn legos_folder() {
 fn caddys_storage() {
     let ca = Ca::start();
     let storage = ca.path("caddy");
-    let challenges = json!({ "http": { "alternate_port": ca.http.port() }, "tls-alpn": { "disabled": true } });
-    let issuer = json!({
+    let challenges =
+        serde_json::json!({ "http": { "alternate_port": ca.http.port() }, "tls-alpn": { "disabled": true } });
+    let issuer = serde_json::json!({
         "module": "acme", "ca": ca.directory, "email": "ops@example.test", "challenges": challenges,
         "trusted_roots_pem_files": [ca.path("ca.pem")],
     });
-    let config = json!({
+    let config = serde_json::json!({
         "admin": { "disabled": true },
         "storage": { "module": "file_system", "root": storage },
         "apps": {

@@ -1,10 +1,12 @@
 //! Commands that change what is stored: import, replace, rollback, delete, disable, enable; and export.
 
+use super::usage::sample;
 use super::{Desk, done, failed, now, pattern};
 use crate::acme::State;
 use crate::admin::certs::{Done, Import, Refused, Reply, Secret};
 use crate::certs::{About, Bundle, Certificate, Origin, directory, unix_now};
-use crate::config::{CertificateChoice, CertificateId};
+use crate::config::{CertificateChoice, CertificateId, RouteHost};
+use crate::names::HostPattern;
 
 impl Desk {
     /// Stores a certificate, new or in place of another, and waits until it is served.
@@ -31,7 +33,7 @@ impl Desk {
         };
         match &before {
             Some(before) if before.certificate.fingerprint() == bundle.certificate.fingerprint() => {}
-            Some(before) if !import.replace => return Err(taken(&before.certificate)),
+            Some(before) if !import.replace => return Err(taken(&before.certificate, import.own_ca)),
             Some(before) if !import.force => {
                 if let Some(why) = objection(&bundle.certificate, &before.certificate) {
                     return Err(Refused::No(format!("{why}; --force takes it all the same")));
@@ -52,10 +54,11 @@ impl Desk {
         }
         let serving = self.is_served(&id, bundle.certificate.fingerprint()).await;
         tracing::info!(certificate = %id, from = import.from, serving, "an operator brought a certificate");
-        let what = match (same, import.replace) {
-            (true, _) => "was there already",
-            (false, true) => "replaced",
-            (false, false) => "imported",
+        let what = match (same, import.replace, import.own_ca) {
+            (true, ..) => "was there already",
+            (false, true, _) => "replaced",
+            (false, false, true) => "issued by doorward's own CA",
+            (false, false, false) => "imported",
         };
         let mut done = done(&id, self.outcome(&id, what, serving), serving);
         done.warnings = bundle.certificate.warnings(unix_now()).iter().map(ToString::to_string).collect();
@@ -65,7 +68,7 @@ impl Desk {
 
     pub(super) async fn roll_back(&self, id: &str, force: bool) -> Result<Done, Refused> {
         self.lasting()?;
-        let id = CertificateId::new(id);
+        let id = self.exactly(id).await?;
         self.not_in_directory(&id, "copy the old files there")?;
         let _lease = self.vault.lock(&id).await?;
         let current = self.vault.bundle(&id).await.ok();
@@ -84,11 +87,8 @@ impl Desk {
 
     pub(super) async fn delete(&self, id: &str, force: bool) -> Result<Done, Refused> {
         self.lasting()?;
-        let id = CertificateId::new(id);
+        let id = self.exactly(id).await?;
         self.not_in_directory(&id, "remove its files there, and it is served no longer")?;
-        if !self.ids().await?.contains(&id) {
-            return Err(Refused::Unknown(format!("there is no certificate {id}")));
-        }
         if self.live.as_ref().is_some_and(|live| live.local.renews_at(&id).is_some()) {
             let why = "a route has certificate = \"self-signed\" for it: change the route";
             return Err(Refused::No(format!("{id} is kept by doorward's own CA as {why}")));
@@ -130,7 +130,7 @@ impl Desk {
         let bare: Vec<_> = certificate
             .names()
             .iter()
-            .filter(|name| !self.table.all_for(&super::usage::sample(name)).iter().any(|other| other.id() != id))
+            .filter(|name| !self.table.all_for(&sample(name)).iter().any(|other| other.id() != id))
             .map(ToString::to_string)
             .collect();
         if !bare.is_empty() {
@@ -159,10 +159,20 @@ impl Desk {
             }
         };
         let mut done = done(&CertificateId::new(name), message, on);
+        if !on && !self.is_known(&pattern) {
+            done.warnings.push(format!("no route has {pattern} and no certificate is for it: is it spelt right?"));
+        }
         if let Some(covering) = covering.filter(|_| on) {
             done.warnings.push(format!("it is still off by {covering}"));
         }
         Ok(done)
+    }
+
+    /// Whether the name concerns any route or certificate.
+    fn is_known(&self, name: &HostPattern) -> bool {
+        let hosts = self.config.routes.iter().flat_map(|route| &route.hosts);
+        let mut patterns = hosts.filter_map(|host| if let RouteHost::Pattern(host) = host { Some(host) } else { None });
+        patterns.any(|host| host.covers(name) || name.covers(host)) || !self.table.all_for(&sample(name)).is_empty()
     }
 
     pub(super) async fn export(&self, id: &str) -> Result<Reply, Refused> {
@@ -193,12 +203,14 @@ impl Desk {
     }
 }
 
-fn taken(before: &Certificate) -> Refused {
+fn taken(before: &Certificate, own_ca: bool) -> Refused {
     let names = before.names().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let id = before.id();
-    Refused::No(format!(
-        "there is a certificate {id} already, for {names}: `doorward certs replace {id}` takes its place, --id names another"
-    ))
+    let remedy = match own_ca {
+        true => "--replace takes its place".to_owned(),
+        false => format!("`doorward certs replace {id}` takes its place"),
+    };
+    Refused::No(format!("there is a certificate {id} already, for {names}: {remedy}, --id names another"))
 }
 
 /// What speaks against `new` in the place of `old`; nothing where the old one is of no use any more.

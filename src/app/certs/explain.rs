@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::{Desk, probe, room};
 use crate::acme;
 use crate::admin::certs::{Explanation, Refused};
-use crate::certs::{Certificate, Choice, Warning, unix_now};
+use crate::certs::{Certificate, Choice, Warning, is_trusted, unix_now};
 use crate::config::{CertificateChoice, CertificateId, HttpsPolicy, Route, RouteHost};
 use crate::names::{HostMap, HostPattern, Hostname};
 
@@ -15,6 +15,9 @@ const RESOLVE: Duration = Duration::from_secs(10);
 
 impl Desk {
     pub(super) async fn explain(&self, name: &str, port: u16) -> Result<Explanation, Refused> {
+        if let Some(base) = name.strip_prefix("*.") {
+            return Err(Refused::No(format!("a wildcard is many names: ask for one of them, as in www.{base}")));
+        }
         let name = Hostname::parse(name).map_err(|error| Refused::No(format!("{name:?} is no name: {error}")))?;
         let mut out = Explanation { name: name.to_string(), ..Explanation::default() };
         let route = self.route(&name);
@@ -23,7 +26,10 @@ impl Desk {
         if let Some(id) = wanted {
             self.explain_orders(&mut out, &id).await?;
         }
-        let (dns, ()) = tokio::join!(self.dns_lines(&name), self.probe(&mut out, &name, port));
+        let is_wildcard = |host: &RouteHost| matches!(host, RouteHost::Pattern(host) if host.is_wildcard() && host.matches(name.as_str()));
+        let auto = |route: &&Route| route.certificate == CertificateChoice::Auto;
+        let wildcard = route.filter(auto).is_some_and(|route| route.hosts.iter().any(is_wildcard));
+        let (dns, ()) = tokio::join!(self.dns_lines(&name, wildcard), self.probe(&mut out, &name, port));
         out.dns = dns;
         let room = self.room(&[HostPattern::Exact(name)]).await?;
         out.budget = room.iter().map(|(issuer, limit)| room::line(issuer, limit)).collect();
@@ -88,6 +94,11 @@ impl Desk {
                 Choice::UnknownName if self.table.disabled().contains(name.as_str()) => "nothing is served".to_owned(),
                 _ => "no certificate has this name: handshakes get the listener's default, or a fatal alert".to_owned(),
             });
+            if matches!(route.map(|route| &route.certificate), None | Some(CertificateChoice::Directory)) {
+                out.advice.push(format!(
+                    "to have one: `doorward certs generate {name}`, `certs import`, or certificate = \"auto\" on its route"
+                ));
+            }
         }
         if let Some(id) = pinned.filter(|id| self.table.get(id).is_none()) {
             out.reasons.push(format!("the route names {id}, which is not there"));
@@ -176,6 +187,12 @@ impl Desk {
             }
             let _ = live.challenges.withdraw(storage, &token).await;
         }
+        if self.live.is_none() {
+            out.advice.push(
+                "no doorward runs: this is what would be served, and the challenge path is not probed".to_owned(),
+            );
+            return;
+        }
         out.advice.push(format!(
             "addresses and port {port} are as seen from this machine: a CA asks public DNS from outside, where a \
              firewall, a split DNS or a missing way back through the router can make both differ"
@@ -195,8 +212,9 @@ async fn owned_ask(
 
 fn shape(certificate: &Certificate) -> String {
     let warnings: Vec<_> = certificate.warnings(unix_now()).iter().map(ToString::to_string).collect();
-    match warnings.is_empty() {
-        true => format!("{}, all is well with it", certificate.key_kind()),
-        false => warnings.join("; "),
+    match (warnings.is_empty(), is_trusted(certificate)) {
+        (false, _) => warnings.join("; "),
+        (true, Some(false)) => format!("{}, but this system does not trust its issuer", certificate.key_kind()),
+        (true, _) => format!("{}, all is well with it", certificate.key_kind()),
     }
 }

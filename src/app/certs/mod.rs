@@ -6,6 +6,7 @@
 
 mod change;
 mod explain;
+mod look;
 mod names;
 mod order;
 mod probe;
@@ -132,6 +133,11 @@ impl Desk {
             Request::Generate(generate) => self.generate(generate).await.map(Reply::Done),
             Request::Renew { id, force } => self.renew(&id, force).await.map(Reply::Done),
             Request::Revoke { id, reason } => self.revoke(&id, &reason).await.map(Reply::Done),
+            Request::Budget => {
+                let acme = self.config.acme.clone().unwrap_or_default();
+                let issuers = acme::budget(&acme, &**self.vault.storage(), SystemTime::now()).await?;
+                Ok(Reply::Budget { issuers })
+            }
             Request::Explain { name, port } => self.explain(&name, port).await.map(|e| Reply::Explain(Box::new(e))),
         }
     }
@@ -207,6 +213,12 @@ fn speaks_tls(protocol: ListenerProtocol) -> bool {
 /// Now, unix seconds.
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// The day of a unix second, UTC.
+fn day(at: u64) -> String {
+    let when = i64::try_from(at).ok().and_then(|at| time::OffsetDateTime::from_unix_timestamp(at).ok());
+    when.map_or_else(|| format!("unix second {at}"), |when| when.date().to_string())
 }
 
 fn done(id: &CertificateId, message: String, serving: bool) -> Done {

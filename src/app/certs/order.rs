@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::public::is_public;
-use super::{Desk, done, failed, now, pattern, room};
+use super::{Desk, day, done, failed, now, pattern, room};
 use crate::acme::{self, Asked, Reason, State};
 use crate::admin::certs::{Done, Generate, Refused};
-use crate::certs::Wish;
+use crate::certs::{Origin, Wish};
 use crate::config::{Acme, CertificateId};
 use crate::names::HostPattern;
 use crate::storage::keys;
@@ -83,11 +83,18 @@ impl Desk {
             None => Some(&acme.issuer),
         };
         let Some(issuer) = issuer else {
-            let known = acme.issuers().map(|issuer| issuer.name.as_str()).collect::<Vec<_>>().join(", ");
+            let known = acme.known_issuers().map(|issuer| issuer.name.as_str()).collect::<Vec<_>>().join(", ");
             let name = generate.issuer.as_deref().unwrap_or_default();
-            faults.push(format!("the config's [acme] has no issuer {name:?}; it has: {known}"));
+            faults.push(format!("no issuer is called {name:?}; add an [[issuer]], or choose one of: {known}"));
             return faults;
         };
+        if issuer.lacks_eab() {
+            let name = &issuer.name;
+            faults.push(format!(
+                "{name} opens accounts by external account binding only: \
+                 write [[issuer]] name = {name:?} with eab = {{ key_id = …, hmac_key = … }}"
+            ));
+        }
         if generate.key.as_deref().is_some_and(|key| key_type(key).is_none()) {
             faults.push("--key is one of p256, p384 and rsa2048".to_owned());
         }
@@ -101,7 +108,7 @@ impl Desk {
             };
             if name.is_wildcard() && !can_prove {
                 faults.push(format!(
-                    "{name}: a CA issues wildcards by DNS-01 only, and there is no DNS solver for its zone"
+                    "{name}: a CA issues wildcards by DNS-01 only, and there is no DNS solver for its zone: add one (doorward dns PROVIDER add)"
                 ));
             } else if !can_prove {
                 faults.push(format!("{name}: there is no way to prove it to a CA"));
@@ -147,15 +154,23 @@ impl Desk {
         self.not_in_directory(&id, "copy a new certificate there")?;
         let manager = self.manager().ok_or_else(|| Refused::Failed("doorward is stopping".to_owned()))?;
         let Some(status) = self.acme(&id) else {
-            let remedy = format!("`doorward certs replace {id}` takes a new one");
-            return Err(Refused::No(format!("nobody renews {id}, as doorward did not get it from a CA: {remedy}")));
+            return Err(Refused::No(match self.vault.about(&id).await?.map(|about| about.origin) {
+                Some(Origin::OwnCa) => {
+                    format!("nobody renews {id}: `doorward ca issue … --id {id} --replace` issues a new one")
+                }
+                Some(Origin::Generated) => {
+                    format!("nobody wants {id} any more: `doorward certs generate` its names to have it kept renewed")
+                }
+                _ => format!(
+                    "nobody renews {id}, as doorward did not get it from a CA: `doorward certs replace {id}` takes a new one"
+                ),
+            }));
         };
         match status.state {
             State::Disabled => return Err(Refused::No("the config has no [acme] to renew it by".to_owned())),
             State::Ordering => return Ok(done(&id, format!("an order for {id} is under way already"), false)),
             State::Valid if !force => {
-                let at =
-                    status.renew_at.map_or_else(String::new, |at| format!(" (its renewal begins at unix second {at})"));
+                let at = status.renew_at.map_or_else(String::new, |at| format!(" (its renewal begins on {})", day(at)));
                 let why = "a CA counts every certificate against its limits";
                 return Err(Refused::No(format!("{id} is not due{at}, and {why}; --force orders all the same")));
             }
@@ -186,7 +201,7 @@ impl Desk {
                 return Err(Refused::No(format!("{reason:?} is no reason; there are {known}")));
             }
         };
-        let id = CertificateId::new(id);
+        let id = self.exactly(id).await?;
         self.not_in_directory(&id, "revoke it where it was made")?;
         let acme: &Acme = self.config.acme.as_ref().ok_or_else(|| {
             Refused::No("the config has no [acme]: only its issuers' certificates can be revoked".to_owned())

@@ -1,24 +1,21 @@
 //! `certs list` and `certs show`: what there is, and what stands out.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::Desk;
-use super::usage::Usage;
+use super::look::Look;
+use super::usage::{mismatches, sample};
+use super::{Desk, day};
 use crate::acme;
 use crate::admin::certs::{Detail, Link, Previous, Refused, Reply, Row};
-use crate::certs::{
-    Bundle, Certificate, Origin, VaultError, Version, Warning, Wish, directory, is_trusted, links, unix_now,
-};
-use crate::config::CertificateId;
-use crate::names::Hostname;
+use crate::app::certificates::wanted;
+use crate::certs::{Bundle, Certificate, Origin, VaultError, Version, Warning, directory, is_trusted, links, unix_now};
+use crate::config::{CertificateId, Route};
+use crate::names::{HostPattern, Hostname};
 
-/// What all rows are made of.
-struct Look {
-    usage: Usage,
-    statuses: BTreeMap<String, acme::Status>,
-    wishes: Vec<Wish>,
-}
+/// From how many seconds before its end on a certificate that doorward does not renew stands out.
+const SOON: i64 = 14 * 86_400;
 
 impl Desk {
     pub(super) async fn list(&self) -> Result<Reply, Refused> {
@@ -49,6 +46,7 @@ impl Desk {
             chain: served.as_deref().map(chain).unwrap_or_default(),
             serving_since: since.or(kept.issued),
             previous: versions.iter().map(|version| previous(&id, version)).collect(),
+            last_success: kept.issued,
             last_attempt: kept.last_failure,
             last_error: kept.last_error,
             failures: kept.failures,
@@ -67,7 +65,7 @@ impl Desk {
             return Ok(id);
         }
         if let Ok(name) = Hostname::parse(of)
-            && let Some(certificate) = self.choose(name.as_str(), None).certificate()
+            && let Some(certificate) = self.meant(name.as_str()).certificate()
         {
             return Ok(certificate.id().clone());
         }
@@ -78,9 +76,22 @@ impl Desk {
                 return Ok(id.clone());
             }
         }
-        let near = ids.iter().max_by(|a, b| strsim::jaro(of, a.as_str()).total_cmp(&strsim::jaro(of, b.as_str())));
-        let near = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+        let near = nearest(of, &ids);
         Err(Refused::Unknown(format!("no certificate is called {of:?}, and none is served for that name{near}")))
+    }
+
+    /// The id itself, for what cannot be undone: a name could mean more than is meant.
+    pub(super) async fn exactly(&self, of: &str) -> Result<CertificateId, Refused> {
+        let id = CertificateId::new(of);
+        let ids = self.ids().await?;
+        if ids.contains(&id) {
+            return Ok(id);
+        }
+        let meant = match self.find(of).await {
+            Ok(meant) => format!("; for that name there is {meant}: name it by its id"),
+            Err(_) => nearest(of, &ids),
+        };
+        Err(Refused::Unknown(format!("there is no certificate with the id {of:?}{meant}")))
     }
 
     /// Everything that is served, stored, in a folder or wanted; sorted.
@@ -88,7 +99,14 @@ impl Desk {
         let mut ids: Vec<CertificateId> = self.table.list().iter().map(|c| c.id().clone()).collect();
         ids.extend(self.directories.iter().map(|status| status.id.clone()));
         ids.extend(self.vault.ids().await?);
-        ids.extend(self.vault.wishes().await?.into_iter().map(|wish| CertificateId::new(wish.id)));
+        let wishes = self.vault.wishes().await?;
+        if self.live.is_none() {
+            // Who would know what is covered does not run.
+            let bare = |name: &HostPattern| !self.table.has(&sample(name));
+            let wanted = wanted(&self.config, &wishes).into_iter().filter(|wanted| wanted.names.iter().any(bare));
+            ids.extend(wanted.map(|wanted| wanted.id));
+        }
+        ids.extend(wishes.into_iter().map(|wish| CertificateId::new(wish.id)));
         if let Some(manager) = self.manager() {
             let wanted = manager.status().into_iter().filter(|status| status.state != acme::State::Covered);
             ids.extend(wanted.map(|status| CertificateId::new(status.id)));
@@ -98,80 +116,51 @@ impl Desk {
         Ok(ids)
     }
 
-    async fn look(&self) -> Result<Look, Refused> {
-        let statuses = self.manager().map(|manager| manager.status()).unwrap_or_default();
-        let statuses = statuses.into_iter().map(|status| (status.id.clone(), status)).collect();
-        Ok(Look { usage: self.usage(), statuses, wishes: self.vault.wishes().await? })
-    }
-
     async fn row(&self, id: &CertificateId, look: &Look) -> Result<Row, Refused> {
         let mut row = Row { id: id.to_string(), ..Row::default() };
-        let storage = self.vault.storage();
-        let (about, folder, status) =
-            (self.vault.about(id).await?, self.in_directory(id), look.statuses.get(id.as_str()));
-        let kept = acme::Kept::load(&**storage, id, SystemTime::now()).await?.with(status);
+        let (origin, folder) = (self.origin(id, look).await?, look.folder(id));
+        let status = look.statuses.get(id.as_str());
+        let kept = self.kept(id, look).await?.with(status);
         row.used_by = look.usage.get(id).into_iter().flatten().cloned().collect();
         row.source = folder.map(|status| status.path.display().to_string());
         let local = self.live.as_ref().and_then(|live| live.local.renews_at(id));
-        row.origin = match (&folder, local, &about) {
-            (Some(_), _, _) => "directory",
-            (None, Some(_), _) => "own-ca",
-            (None, None, Some(about)) => match about.origin {
-                Origin::Generated => "generated",
-                Origin::Imported => "imported",
-                Origin::OwnCa => "own-ca",
-            },
+        row.origin = match (&folder, local, origin) {
+            (Some(_), ..) => "directory",
+            (None, Some(_), _) | (None, None, Some(Origin::OwnCa)) => "own-ca",
+            (None, None, Some(Origin::Generated)) => "generated",
+            (None, None, Some(Origin::Imported)) => "imported",
             (None, None, None) => "wanted",
         }
         .to_owned();
-        row.next_renewal = local.or_else(|| kept.renew_at.and_then(|at| i64::try_from(at).ok()));
+        row.renewed_by = look.renewed_by(id, self.live.as_ref()).map(str::to_owned);
+        let by_acme = kept.renew_at.filter(|_| row.renewed_by.as_deref() == Some("acme"));
+        row.next_renewal = local.or_else(|| by_acme.and_then(|at| i64::try_from(at).ok()));
         match self.table.get(id) {
-            Some(certificate) => self.describe(&mut row, &certificate),
+            Some(certificate) => describe(&mut row, &certificate, look.naming(id)),
             None => self.describe_missing(&mut row, id, look).await?,
         }
         if let Some(directory::State::Pending(why) | directory::State::Refused(why)) = folder.map(|s| &s.state) {
             row.stand_out(if self.table.get(id).is_some() { "stale" } else { "not-served" }, why.clone());
         }
-        if let Some(at) = acme::revoked(storage, id).await {
-            row.stand_out("revoked", format!("it was revoked {}", ago(at)));
+        if let Some(at) = kept.revoked {
+            row.stand_out("revoked", format!("it was revoked on {}", day(at)));
         }
         describe_orders(&mut row, status, &kept);
         // No fault, so it does not stand out.
         row.messages.extend(status.and_then(|status| status.pending.clone()));
-        self.describe_switch(&mut row);
+        describe_switch(&mut row, &look.disabled);
         Ok(row)
-    }
-
-    fn describe(&self, row: &mut Row, certificate: &Certificate) {
-        row.names = certificate.names().iter().map(ToString::to_string).collect();
-        row.issuer = short_issuer(certificate);
-        row.expires = Some(certificate.not_after());
-        for warning in certificate.warnings(unix_now()) {
-            let state = match warning {
-                Warning::Expired(_) => "expired",
-                Warning::NotYetValid(_) => "not-yet-valid",
-                _ => "warning",
-            };
-            row.stand_out(state, warning.to_string());
-        }
-        for mismatch in self.mismatches(certificate) {
-            row.stand_out("mismatched", mismatch);
-        }
-        if is_trusted(certificate) == Some(false) {
-            let why = match row.origin.as_str() {
-                "own-ca" => "only clients that were told to trust doorward's own CA accept it (doorward ca trust)",
-                _ => "its issuer is none that this system trusts",
-            };
-            row.stand_out("untrusted", why.to_owned());
-        }
     }
 
     /// Why nothing is served under this id.
     async fn describe_missing(&self, row: &mut Row, id: &CertificateId, look: &Look) -> Result<(), Refused> {
         if let Some(status) = look.statuses.get(id.as_str()) {
             (row.names, row.issuer) = (status.names.clone(), status.issuer.clone().unwrap_or_default());
-        } else if let Some(wish) = look.wishes.iter().find(|wish| wish.id == id.as_str()) {
+        } else if let Some(wish) = look.wishes.get(id.as_str()) {
             (row.names, row.issuer) = (wish.names.clone(), wish.issuer.clone().unwrap_or_default());
+        }
+        if let Some(names) = look.kept_up.get(id).filter(|_| row.names.is_empty()) {
+            row.names.clone_from(names);
         }
         if let Err(VaultError::Unusable(error)) = self.vault.bundle(id).await {
             row.stand_out("not-served", error.to_string());
@@ -180,13 +169,48 @@ impl Desk {
         }
         Ok(())
     }
+}
 
-    fn describe_switch(&self, row: &mut Row) {
-        let disabled = self.table.disabled();
-        let off: Vec<_> = disabled.list().into_keys().filter(|name| row.names.contains(name)).collect();
-        if !off.is_empty() {
-            row.stand_out("disabled", format!("HTTPS is off for {}", off.join(", ")));
+fn describe(row: &mut Row, certificate: &Certificate, naming: &[Arc<Route>]) {
+    row.names = certificate.names().iter().map(ToString::to_string).collect();
+    row.issuer = short_issuer(certificate);
+    row.expires = Some(certificate.not_after());
+    let now = unix_now();
+    for warning in certificate.warnings(now) {
+        let state = match warning {
+            Warning::Expired(_) => "expired",
+            Warning::NotYetValid(_) => "not-yet-valid",
+            _ => "warning",
+        };
+        row.stand_out(state, warning.to_string());
+    }
+    if (now..now + SOON).contains(&certificate.not_after()) {
+        let remedy = match (row.renewed_by.as_deref(), &row.source) {
+            (None, _) => Some(format!("nobody renews it: `doorward certs replace {}` takes a new one", row.id)),
+            (Some("folder"), Some(path)) => Some(format!("copy a new one to {path}")),
+            _ => None,
+        };
+        if let Some(remedy) = remedy {
+            let end = u64::try_from(certificate.not_after()).unwrap_or(0);
+            row.stand_out("expiring", format!("it ends on {}; {remedy}", day(end)));
         }
+    }
+    for mismatch in mismatches(certificate, naming.iter()) {
+        row.stand_out("mismatched", mismatch);
+    }
+    if is_trusted(certificate) == Some(false) {
+        let why = match row.origin.as_str() {
+            "own-ca" => "only clients that were told to trust doorward's own CA accept it (doorward ca trust)",
+            _ => "its issuer is none that this system trusts",
+        };
+        row.stand_out("untrusted", why.to_owned());
+    }
+}
+
+fn describe_switch(row: &mut Row, disabled: &BTreeMap<String, u64>) {
+    let off: Vec<_> = disabled.keys().filter(|name| row.names.contains(name)).cloned().collect();
+    if !off.is_empty() {
+        row.stand_out("disabled", format!("HTTPS is off for {}", off.join(", ")));
     }
 }
 
@@ -213,9 +237,11 @@ fn describe_orders(row: &mut Row, status: Option<&acme::Status>, kept: &acme::Ke
     if let (0, Some(why)) = (kept.failures, &kept.last_error) {
         row.stand_out("waiting", why.clone());
     }
-    if kept.failures > 0 {
-        let why = kept.last_error.clone().unwrap_or_default();
-        row.stand_out("failing", format!("failed {} times in a row, the last one: {why}", kept.failures));
+    let why = kept.last_error.as_deref().unwrap_or_default();
+    match kept.failures {
+        0 => {}
+        1 => row.stand_out("failing", format!("the last attempt failed: {why}")),
+        several => row.stand_out("failing", format!("failed {several} times in a row, the last one: {why}")),
     }
 }
 
@@ -241,9 +267,11 @@ fn previous(id: &CertificateId, version: &Version) -> Previous {
     }
 }
 
-fn ago(at: u64) -> String {
-    let when = time::OffsetDateTime::from_unix_timestamp(i64::try_from(at).unwrap_or(0)).ok();
-    when.map_or_else(String::new, |when| format!("on {}", when.date()))
+/// What the operator may have meant.
+fn nearest(of: &str, ids: &[CertificateId]) -> String {
+    let likeness = |id: &&CertificateId| strsim::jaro_winkler(of, id.as_str());
+    let near = ids.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).filter(|id| likeness(id) > 0.8);
+    near.map_or_else(String::new, |near| format!("; did you mean {near}?"))
 }
 
 /// The issuer in a few words: its organisation and common name.

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use super::{Desk, Door};
+use crate::acme;
 use crate::admin::certs::Served;
 use crate::certs::{Ask, Certificate, Choice, SignatureScheme, unix_now};
-use crate::config::{CertificateChoice, CertificateId, HttpsPolicy, Route, RouteHost};
+use crate::config::{CertificateChoice, CertificateId, HttpsPolicy, Route, RouteHost, RouteMode};
 use crate::names::HostPattern;
 
 /// What today's clients can verify.
@@ -25,20 +27,18 @@ pub(super) type Usage = BTreeMap<CertificateId, BTreeSet<String>>;
 impl Desk {
     /// What a handshake for a canonical name gets, at a listener with this default.
     pub(super) fn choose(&self, name: &str, default: Option<&CertificateId>) -> Choice {
-        let address: Option<IpAddr> = name.parse().ok();
-        self.table.choose(&Ask {
-            sni: address.is_none().then_some(name),
-            local: address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-            schemes: SCHEMES,
-            default,
-            now: unix_now(),
-        })
+        self.table.choose(&asking(name, default))
     }
 
-    /// The routes that each certificate is served for, or meant for.
+    /// What it would get, were no name's HTTPS switched off.
+    pub(super) fn meant(&self, name: &str) -> Choice {
+        self.table.meant(&asking(name, None))
+    }
+
+    /// The routes that each certificate is served for, or meant for: one whose name is switched off is kept for then.
     pub(super) fn usage(&self) -> Usage {
         let mut usage = Usage::new();
-        let served = |route: &&std::sync::Arc<Route>| route.https != HttpsPolicy::Off;
+        let served = |route: &&Arc<Route>| route.https != HttpsPolicy::Off && route.mode != RouteMode::Passthrough;
         for route in self.config.routes.iter().filter(served) {
             let mut add = |id: CertificateId| {
                 usage.entry(id).or_default().insert(route.name.clone());
@@ -49,8 +49,11 @@ impl Desk {
             }
             for host in &route.hosts {
                 let RouteHost::Pattern(pattern) = host else { continue };
-                if let Some(certificate) = self.choose(&sample(pattern), None).certificate() {
-                    add(certificate.id().clone());
+                match self.meant(&sample(pattern)).certificate() {
+                    Some(certificate) => add(certificate.id().clone()),
+                    // The one that is on its way.
+                    None if route.certificate == CertificateChoice::Auto => add(acme::certificate_id(&patterns(route))),
+                    None => {}
                 }
             }
         }
@@ -78,23 +81,43 @@ impl Desk {
 
     /// Routes that name this certificate but have hosts that it is not valid for: their names, and those hosts.
     pub(super) fn mismatches(&self, certificate: &Certificate) -> Vec<String> {
-        let mut found = Vec::new();
-        for route in &self.config.routes {
-            if route.certificate != CertificateChoice::Id(certificate.id().clone()) {
-                continue;
-            }
-            let lost: Vec<_> = route
-                .hosts
-                .iter()
-                .filter_map(|host| if let RouteHost::Pattern(pattern) = host { Some(pattern) } else { None })
-                .filter(|pattern| !certificate.covers_all(std::slice::from_ref(*pattern)))
-                .map(ToString::to_string)
-                .collect();
-            if !lost.is_empty() {
-                found.push(format!("not valid for {} of route {}", lost.join(", "), route.name));
-            }
+        let names_it = |route: &&Arc<Route>| route.certificate == CertificateChoice::Id(certificate.id().clone());
+        mismatches(certificate, self.config.routes.iter().filter(names_it))
+    }
+}
+
+/// As [`Desk::mismatches`], of the routes that name it.
+pub(super) fn mismatches<'a>(certificate: &Certificate, naming: impl Iterator<Item = &'a Arc<Route>>) -> Vec<String> {
+    let mut found = Vec::new();
+    for route in naming {
+        let lost: Vec<_> = route
+            .hosts
+            .iter()
+            .filter_map(|host| if let RouteHost::Pattern(pattern) = host { Some(pattern) } else { None })
+            .filter(|pattern| !certificate.covers_all(std::slice::from_ref(*pattern)))
+            .map(ToString::to_string)
+            .collect();
+        if !lost.is_empty() {
+            found.push(format!("not valid for {} of route {}", lost.join(", "), route.name));
         }
-        found
+    }
+    found
+}
+
+fn patterns(route: &Route) -> Vec<HostPattern> {
+    let pattern = |host: &RouteHost| if let RouteHost::Pattern(pattern) = host { Some(pattern.clone()) } else { None };
+    route.hosts.iter().filter_map(pattern).collect()
+}
+
+/// A handshake of today's client for a canonical name or an address.
+fn asking<'a>(name: &'a str, default: Option<&'a CertificateId>) -> Ask<'a> {
+    let address: Option<IpAddr> = name.parse().ok();
+    Ask {
+        sni: address.is_none().then_some(name),
+        local: address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        schemes: SCHEMES,
+        default,
+        now: unix_now(),
     }
 }
 

@@ -7,6 +7,19 @@ use crate::app::Desk;
 use crate::cli::{CONFIG_FILE, Daemon, admin_socket};
 use crate::config;
 
+/// Asks the daemon; none where none runs, unless a socket is named.
+pub(in crate::cli) fn ask_running(daemon: &Daemon, request: &Request) -> Result<Option<Reply>, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
+    let socket = admin_socket::find(daemon).map_err(|error| error.to_string())?;
+    match runtime.block_on(Client::new(socket).certs(request)) {
+        Ok(reply) => Ok(Some(reply)),
+        Err(ClientError::NotRunning(_)) if daemon.socket.is_none() => Ok(None),
+        Err(ClientError::Refused { message, .. }) => Err(message),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// Asks the daemon; where none runs and `offline` allows it, does it on the storage that the config names.
 pub(in crate::cli) fn ask(daemon: &Daemon, offline: Offline, request: Request) -> Result<Reply, String> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();

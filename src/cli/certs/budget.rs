@@ -1,59 +1,58 @@
 //! `doorward certs budget`: what CAs still issue, from the storage alone, whether a daemon runs or not.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 
+use super::{Common, ask_running, print_json, refuse, unexpected};
 use crate::acme::{self, BudgetView, LimitView};
-use crate::cli::output::{Style, complain, safe, say, styled};
-use crate::cli::{CONFIG_FILE, DONE, FAILED, WRONG};
+use crate::admin::certs::{Reply, Request};
+use crate::cli::output::{Style, safe, say, styled};
+use crate::cli::{CONFIG_FILE, DONE, Daemon};
 use crate::config::{Acme, Found, Loaded, Machine, Storage, load_on};
 use crate::storage::FileStorage;
 
 /// Show what the CAs still issue by their limits: orders, certificates per domain, duplicates, failures.
 ///
-/// Works on the storage that the config names; a daemon need not run. A quarter of what is shared is kept for
-/// renewals. Asks no CA.
+/// Asks the running doorward, or where none runs the storage that the config names. A quarter of what is shared is
+/// kept for renewals. Asks no CA.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  doorward certs budget --config /etc/doorward/doorward.toml\n  doorward certs budget --json | jq '.[].limits[] | select(.left_for_new == 0)'"
 )]
 pub(in crate::cli) struct BudgetArgs {
-    /// The config file
-    #[arg(long, value_name = "FILE", default_value = CONFIG_FILE)]
-    config: PathBuf,
-    /// Everything, as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    common: Common,
 }
 
 pub(super) fn run(args: &BudgetArgs) -> u8 {
-    // What is masked need not be read, by somebody who perhaps may not.
-    let machine = Machine { look: |_| Found::Assumed, secret: |_| Ok("masked".to_owned()), ..Machine::this() };
-    let Loaded { config, .. } = match load_on(&args.config, machine) {
-        Ok(loaded) => loaded,
-        Err(faults) => {
-            complain(faults);
-            return WRONG;
-        }
+    let views = match ask_running(&args.common.daemon, &Request::Budget) {
+        Ok(Some(Reply::Budget { issuers })) => Ok(issuers),
+        Ok(Some(_)) => return unexpected(),
+        Ok(None) => on_storage(&args.common.daemon),
+        Err(error) => Err(error),
     };
-    match look(&config.acme.unwrap_or_default(), &config.storage) {
-        Ok(views) if args.json => {
-            // Plain fields: serialising them cannot fail.
-            say(format_args!("{}\n", serde_json::to_string_pretty(&views).unwrap_or_default()));
+    match views {
+        Ok(views) if args.common.json => {
+            print_json(&views);
             DONE
         }
         Ok(views) => {
             say(render(&views, SystemTime::now()));
             DONE
         }
-        Err(error) => {
-            complain(error);
-            FAILED
-        }
+        Err(error) => refuse(args.common.json, &error),
     }
+}
+
+/// With no doorward running.
+fn on_storage(daemon: &Daemon) -> Result<Vec<BudgetView>, String> {
+    let file = daemon.config.clone().unwrap_or_else(|| CONFIG_FILE.into());
+    // What is masked need not be read, by somebody who perhaps may not.
+    let machine = Machine { look: |_| Found::Assumed, secret: |_| Ok("masked".to_owned()), ..Machine::this() };
+    let Loaded { config, .. } = load_on(&file, machine).map_err(|faults| faults.to_string())?;
+    look(&config.acme.unwrap_or_default(), &config.storage)
 }
 
 fn look(acme: &Acme, storage: &Storage) -> Result<Vec<BudgetView>, String> {

@@ -12,7 +12,8 @@ use crate::cli::clock;
 /// Say which certificate a name is served with and why; if none, what stands in the way.
 ///
 /// With the last error, the next attempt, and a probe of the path that a CA asks by HTTP-01, at each address of the
-/// name as this machine resolves it. Exits with 1 where nothing is served for the name.
+/// name as this machine resolves it. Exits with 1 where nothing is served for the name. With no doorward running it
+/// says what would be served, from the storage and the folders of the config.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  doorward certs explain www.example.com")]
 pub(in crate::cli) struct ExplainArgs {
@@ -27,7 +28,7 @@ pub(in crate::cli) struct ExplainArgs {
 
 pub(super) fn run(args: &ExplainArgs) -> u8 {
     let request = Request::Explain { name: args.name.clone(), port: args.port };
-    match ask(&args.common.daemon, Offline::No, request) {
+    match ask(&args.common.daemon, Offline::Yes, request) {
         Ok(Reply::Explain(explanation)) => {
             if args.common.json {
                 print_json(&explanation);
@@ -58,7 +59,8 @@ fn render(of: &Explanation, now: i64) -> String {
         let _ = writeln!(out, "  {}", styled(Style::Red, &format!("the last attempt failed{when}: {}", safe(error))));
     }
     if let Some(at) = of.next_attempt {
-        let _ = writeln!(out, "  the next attempt is due {}", clock::until(signed(at), now));
+        let what = if of.last_error.is_some() { "the next attempt is due" } else { "its renewal begins" };
+        let _ = writeln!(out, "  {what} {}", clock::until(signed(at), now));
     }
     for probe in &of.probes {
         let (style, word) = if probe.reached { (Style::Green, "ok") } else { (Style::Red, "NOT") };

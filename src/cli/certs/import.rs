@@ -104,7 +104,10 @@ fn import_all(args: &ImportArgs, (found, left): Collected) -> u8 {
                 taken.push(done);
             }
             Err(error) => {
-                complain(format_args!("{}: {}", safe(&from), error));
+                match error.contains(&from) {
+                    true => complain(safe(&error)),
+                    false => complain(format_args!("{}: {}", safe(&from), safe(&error))),
+                }
                 failed.push(serde_json::json!({ "from": from, "error": error }));
             }
         }

@@ -12,8 +12,6 @@ use crate::cli::clock;
 
 /// The widest that a column of names may be.
 const WIDE: usize = 48;
-/// From how many seconds on an expiry stands out.
-const SOON: i64 = 14 * 86_400;
 
 /// List all certificates: what they are for, until when, who renews them, who uses them, what is wrong.
 ///
@@ -93,7 +91,7 @@ fn render(rows: &[Row], now: i64) -> String {
     // Writing to a String cannot fail, here and below.
     let _ = writeln!(out, "{}", styled(Style::Bold, &line(&header)));
     for (row, cells) in sorted.iter().zip(&cells) {
-        let _ = writeln!(out, "{}", styled(style(row, now), &line(cells)));
+        let _ = writeln!(out, "{}", styled(style(row), &line(cells)));
         for message in &row.messages {
             for part in message.lines() {
                 let _ = writeln!(out, "    {}", safe(part));
@@ -112,11 +110,21 @@ fn cells(row: &Row, now: i64) -> [String; 7] {
         names,
         row.issuer.clone(),
         row.expires.map_or_else(dash, |at| clock::expiry(at, now)),
-        row.next_renewal.map_or_else(dash, |at| clock::until(at, now)),
+        row.next_renewal.map_or_else(|| no_renewal(row), |at| clock::until(at, now)),
         if row.used_by.is_empty() { dash() } else { several(&row.used_by) },
         state,
     ]
     .map(|cell| safe(&cell))
+}
+
+/// Why there is no next renewal.
+fn no_renewal(row: &Row) -> String {
+    match (row.renewed_by.as_deref(), row.expires) {
+        (Some("folder"), _) => "by its files",
+        (None, Some(_)) => "by nobody",
+        _ => "-",
+    }
+    .to_owned()
 }
 
 /// The first of several, and how many more.
@@ -139,7 +147,7 @@ pub(super) fn several(all: &[String]) -> String {
 fn rank(row: &Row) -> u8 {
     let has = |state: &str| row.states.iter().any(|known| known == state);
     let red = ["not-served", "expired", "revoked", "failing", "not-yet-valid", "mismatched"];
-    let yellow = ["stale", "untrusted", "warning", "disabled"];
+    let yellow = ["stale", "expiring", "untrusted", "warning", "disabled"];
     match row.states.as_slice() {
         _ if red.iter().any(|state| has(state)) => 0,
         _ if yellow.iter().any(|state| has(state)) => 1,
@@ -147,12 +155,10 @@ fn rank(row: &Row) -> u8 {
     }
 }
 
-fn style(row: &Row, now: i64) -> Style {
-    let soon = row.next_renewal.is_none() && row.expires.is_some_and(|at| at - now < SOON);
+fn style(row: &Row) -> Style {
     match rank(row) {
         0 => Style::Red,
         1 => Style::Yellow,
-        _ if soon => Style::Yellow,
         _ => Style::Plain,
     }
 }

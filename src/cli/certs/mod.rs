@@ -18,7 +18,7 @@ use super::output::{Style, complain, safe, say, styled};
 use super::{DONE, Daemon, FAILED};
 use crate::admin::certs::{Done, Reply, Request};
 
-pub(super) use ask::ask;
+pub(super) use ask::{ask, ask_running};
 pub(super) use import::hand_over;
 
 /// List, import, generate, replace, renew and explain certificates

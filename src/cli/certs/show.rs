@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::super::output::{Style, safe, say, styled};
 use super::{Common, DONE, Offline, ask, print_json, refuse, unexpected};
-use crate::admin::certs::{Detail, Reply, Request};
+use crate::admin::certs::{Detail, Reply, Request, Row};
 use crate::cli::clock;
 
 /// Show all about one certificate: chain, names, key, fingerprints, versions, attempts, where it is served.
@@ -59,6 +59,7 @@ fn render(detail: &Detail, now: i64) -> String {
     line("from", row.source.clone());
     line("valid from", detail.not_before.map(clock::date));
     line("expires", row.expires.map(|at| format!("{} ({})", clock::date(at), clock::expiry(at, now))));
+    line("renewed by", Some(renewed_by(row)));
     line("next renewal", row.next_renewal.map(|at| format!("{} ({})", clock::date(at), clock::until(at, now))));
     line("key", detail.key.clone());
     line("serial", detail.serial.clone());
@@ -66,10 +67,16 @@ fn render(detail: &Detail, now: i64) -> String {
     line("key SHA-256", detail.key_fingerprint.clone());
     line("serving since", detail.serving_since.map(|at| clock::date(signed(at))));
     line("used by", Some(row.used_by.join(", ")));
-    line("last attempt", detail.last_attempt.map(|at| format!("failed {}", clock::ago(signed(at), now))));
+    let failed = detail.last_attempt.map(|at| format!("failed {}", clock::ago(signed(at), now)));
+    let issued = detail.last_success.map(|at| format!("issued {}", clock::ago(signed(at), now)));
+    line("last attempt", failed.or(issued));
     line("last error", detail.last_error.clone());
-    line("next attempt", detail.next_attempt.map(|at| clock::until(signed(at), now)));
-    for (name, words) in &detail.progress {
+    // Of one that is well it is its renewal.
+    let next = detail.next_attempt.map(signed).filter(|at| row.next_renewal.is_none_or(|renewal| *at < renewal));
+    line("next attempt", next.map(|at| clock::until(at, now)));
+    // How far the last order came is of no interest once it is through.
+    let ordering = row.states.iter().any(|state| state == "ordering" || state == "failing");
+    for (name, words) in detail.progress.iter().filter(|_| ordering) {
         line("order", Some(format!("{name}: {words}")));
     }
     for served in &detail.served_on {
@@ -95,6 +102,17 @@ fn render(detail: &Detail, now: i64) -> String {
     out
 }
 
+/// Who has a new one made in time, or who has to.
+fn renewed_by(row: &Row) -> String {
+    match row.renewed_by.as_deref() {
+        Some("acme") => "doorward, by ACME".to_owned(),
+        Some("own-ca") => "doorward, from its own CA".to_owned(),
+        Some("folder") => "whoever changes its files".to_owned(),
+        Some(other) => other.to_owned(),
+        None => format!("nobody: `doorward certs replace {}` takes a new one", row.id),
+    }
+}
+
 fn subject(text: &str) -> &str {
     if text.is_empty() { "(no subject, as is usual today)" } else { text }
 }
@@ -102,7 +120,7 @@ fn subject(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::certs::{Previous, Row, Served};
+    use crate::admin::certs::{Previous, Served};
 
     #[test]
     fn everything_has_a_line() {
@@ -119,7 +137,13 @@ mod tests {
             ..Detail::default()
         };
         let text = render(&detail, 100);
-        for part in ["ab12", "the CA refused", "unusable", "[::]:443 (its default) for a.test"] {
+        for part in [
+            "ab12",
+            "the CA refused",
+            "unusable",
+            "[::]:443 (its default) for a.test",
+            "nobody: `doorward certs replace x`",
+        ] {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert!(!text.contains('\x1b'), "{text}");

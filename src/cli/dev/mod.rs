@@ -170,7 +170,7 @@ fn prepare(args: &DevArgs) -> Result<Prepared, DevError> {
             ListenerProtocol::Https | ListenerProtocol::Tls => "--https-port",
             ListenerProtocol::Http | ListenerProtocol::Tcp => "--http-port",
         };
-        bind_tcp(listener.address, 1).map_err(|error| DevError::Port { error, option })?;
+        bind_tcp(listener.address, 1, &[]).map_err(|error| DevError::Port { error, option })?;
     }
     let ca_is_new = !folder.join(CA_FILE).exists();
     Ok(Prepared { config, ca: LocalCa::open_or_create(&folder)?, ca_is_new, demo })

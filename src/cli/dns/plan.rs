@@ -1,5 +1,6 @@
 //! `doorward dns plan`: what the config needs in DNS, beside what resolves now.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use clap::Args;
@@ -13,7 +14,7 @@ use crate::acme;
 use crate::cli::DONE;
 use crate::cli::output::{Style, say};
 use crate::config::Config;
-use crate::dns::{DnsError, RData, RecordType, Resolver, Solvers, plain};
+use crate::dns::{DnsError, Issuance, RData, RecordType, Resolver, Solvers, plain};
 use crate::names::Hostname;
 
 /// Show the DNS records that the config needs, beside what resolves now.
@@ -59,18 +60,24 @@ struct Line {
 
 pub(super) async fn run(args: &PlanArgs) -> Result<u8, Failure> {
     let (config, storage, solvers) = args.place.solvers().await?;
-    let account = match &config.acme {
-        Some(acme) => acme::account_uri(acme, &*storage).await?,
-        None => None,
+    let (ca, account, methods) = match &config.acme {
+        Some(acme) => {
+            let acme = &acme.asking(&acme.issuer);
+            let methods = acme.challenges.iter().map(|challenge| challenge.as_str()).collect();
+            (acme::caa_identities(&acme.issuer).await, acme::account_uri(acme, &*storage).await?, methods)
+        }
+        None => (Vec::new(), None, Vec::new()),
     };
+    let who = Issuance { ca: &ca, account: account.as_deref(), methods: &methods, wildcard: false };
     let target = match &args.target {
         Some(host) => Target::Host(host.to_string()),
         None if args.address.is_empty() => Target::Addresses(addresses(&config)),
         None => Target::Addresses(args.address.clone()),
     };
     let mut lines = Vec::new();
-    for need in needed(&config, &target, account.as_deref()) {
-        lines.push(line(&solvers, need).await);
+    let needs = needed(&config, &target, ca.first().map(String::as_str), account.as_deref());
+    for need in beside_aliases(&solvers.resolver(), needs, &target).await {
+        lines.push(line(&solvers, need, who).await);
     }
     if args.json {
         let shown = lines.iter().map(|line| json!({ "name": line.name, "type": line.kind, "needed": line.value, "now": line.now, "state": line.state.word() }));
@@ -90,7 +97,24 @@ pub(super) async fn run(args: &PlanArgs) -> Result<u8, Failure> {
     Ok(DONE)
 }
 
-async fn line(solvers: &Solvers, need: Need) -> Line {
+/// Nothing can be beside a CNAME (RFC 1034 §3.6.2): where names become one, CAA goes to the top of their zone.
+async fn beside_aliases(resolver: &Resolver, needs: BTreeSet<Need>, target: &Target) -> BTreeSet<Need> {
+    if matches!(target, Target::Addresses(_)) {
+        return needs;
+    }
+    let mut moved = BTreeSet::new();
+    for mut need in needs {
+        if let (What::Permission { .. }, Ok(host)) = (&need.what, Hostname::parse(&need.name))
+            && let Ok(authority) = resolver.authority(&host).await
+        {
+            need.name = authority.zone;
+        }
+        moved.insert(need);
+    }
+    moved
+}
+
+async fn line(solvers: &Solvers, need: Need, who: Issuance<'_>) -> Line {
     let resolver = solvers.resolver();
     let apex = match &need.what {
         What::Alias(_) => is_apex(&resolver, &need.name).await,
@@ -101,8 +125,8 @@ async fn line(solvers: &Solvers, need: Need) -> Line {
     let looked = match &need.what {
         What::Address { v6, ip } => addresses_now(&resolver, &need.name, *v6, *ip).await,
         What::Alias(host) => alias_now(&resolver, &need.name, host, apex).await,
-        What::Permission { wildcard, ca, account } => {
-            permission_now(&resolver, &need.name, *wildcard, ca, account.as_deref()).await
+        What::Permission { wildcard, .. } => {
+            permission_now(&resolver, &need.name, Issuance { wildcard: *wildcard, ..who }).await
         }
         What::Answer => answer_now(solvers, &need.name, &mut value).await,
     };
@@ -154,37 +178,12 @@ async fn alias_now(resolver: &Resolver, name: &str, host: &str, apex: bool) -> L
 }
 
 /// The nearest CAA records up the tree decide (RFC 8659 §3).
-async fn permission_now(resolver: &Resolver, name: &str, wildcard: bool, ca: &str, account: Option<&str>) -> Looked {
-    let mut at = Some(name);
-    while let Some(name) = at.filter(|name| name.contains('.')) {
-        let answers = resolver.look_up(name, RecordType::CAA).await?;
-        let all: Vec<_> = answers
-            .iter()
-            .filter_map(|record| match &record.data {
-                RData::CAA(caa) => Some((caa.tag.to_lowercase(), String::from_utf8_lossy(&caa.value).into_owned())),
-                _ => None,
-            })
-            .collect();
-        if !all.is_empty() {
-            let has_wild = all.iter().any(|(tag, _)| tag == "issuewild");
-            let tag = if wildcard && has_wild { "issuewild" } else { "issue" };
-            let relevant: Vec<&(String, String)> = all.iter().filter(|(found, _)| found == tag).collect();
-            let allows = |value: &str| {
-                let mut parts = value.split(';').map(str::trim);
-                let domain = parts.next().is_some_and(|domain| domain.eq_ignore_ascii_case(ca));
-                let uri = parts.find_map(|part| part.strip_prefix("accounturi="));
-                domain && uri.is_none_or(|uri| account.is_none_or(|account| uri == account))
-            };
-            let state = match relevant.is_empty() || relevant.iter().any(|(_, value)| allows(value)) {
-                true => State::Ok,
-                false => State::Differs,
-            };
-            let shown: Vec<_> = all.iter().map(|(tag, value)| format!("{tag} {value:?}")).collect();
-            return Ok((format!("{} (at {name})", shown.join(", ")), state));
-        }
-        at = name.split_once('.').map(|(_, rest)| rest);
-    }
-    Ok((String::new(), State::Advised))
+async fn permission_now(resolver: &Resolver, name: &str, who: Issuance<'_>) -> Looked {
+    Ok(match resolver.permissions(name).await? {
+        None => (String::new(), State::Advised),
+        Some(caa) if caa.permits(&who).is_ok() => (caa.to_string(), State::Ok),
+        Some(caa) => (caa.to_string(), State::Differs),
+    })
 }
 
 /// Who would write the answer, and where.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use crate::config::{Acme, CertificateChoice, Config, HttpsPolicy, RouteHost};
+use crate::config::{CertificateChoice, Config, HttpsPolicy, RouteHost};
 use crate::names::HostPattern;
 
 /// A record that has to be there, or may.
@@ -35,17 +35,9 @@ pub(super) enum Target {
     Addresses(Vec<IpAddr>),
 }
 
-/// What CAA records call the issuer (RFC 8659 §4.2), for those that doorward knows.
-pub(super) fn ca_of(acme: &Acme) -> Option<&'static str> {
-    let host = acme.issuer.directory.trim_start_matches("https://").split(['/', ':']).next()?;
-    let known = [("letsencrypt.org", "letsencrypt.org"), ("zerossl.com", "sectigo.com"), ("pki.goog", "pki.goog")];
-    known.iter().find(|(domain, _)| host.ends_with(domain)).map(|(_, ca)| *ca)
-}
-
-/// All that the routes need. `account` is the account with the CA, where there is one.
-pub(super) fn needed(config: &Config, target: &Target, account: Option<&str>) -> BTreeSet<Need> {
+/// All that the routes need. `ca` is what CAA records call the issuer, `account` the account with it, where known.
+pub(super) fn needed(config: &Config, target: &Target, ca: Option<&str>, account: Option<&str>) -> BTreeSet<Need> {
     let mut needs = BTreeSet::new();
-    let ca = config.acme.as_ref().and_then(ca_of);
     for route in &config.routes {
         let auto = route.certificate == CertificateChoice::Auto && route.https != HttpsPolicy::Off;
         for host in &route.hosts {
@@ -121,7 +113,7 @@ mod tests {
             [[route]]\nhosts = [\"own.example.net\"]\nbackend = 1\n";
         let config = crate::config::parse(text).expect("a config").config;
         let shown = |target: &Target| -> Vec<String> {
-            let needs = needed(&config, target, Some("https://ca/acct/1"));
+            let needs = needed(&config, target, Some("letsencrypt.org"), Some("https://ca/acct/1"));
             needs.iter().map(|need| format!("{} {} {}", need.name, need.what.kind(false), need.what.value())).collect()
         };
         assert_eq!(

@@ -93,7 +93,8 @@ impl Steps {
         let after = self.begin.elapsed().as_millis();
         if !self.json {
             let (style, word) = if well { (Style::Green, "ok") } else { (Style::Red, "FAILED") };
-            say(format_args!("{} {step} after {after} ms: {detail}\n", styled(style, word)));
+            let detail = if detail.is_empty() { String::new() } else { format!(": {detail}") };
+            say(format_args!("{} {step} after {after} ms{detail}\n", styled(style, word)));
         }
         self.done.push((step, well, detail, after));
     }

@@ -207,9 +207,54 @@ fn policies_need_their_listeners() {
     for (protocol, https) in [("http", "both"), ("http", "off"), ("https", "both"), ("https", "redirect")] {
         assert!(parse(&one(protocol, https)).is_ok(), "{protocol} {https}");
     }
+    let listed = |listeners: &str, https: &str| {
+        format!(
+            "{}[[route]]\nhosts = [\"a.b\"]\nbackend = 3000\nlisteners = [{listeners}]\nhttps = \"{https}\"\n",
+            with("")
+        )
+    };
+    assert_eq!(
+        faults(&listed("\":80\"", "redirect")),
+        [
+            "10:9 route[0].https: https = \"redirect\" (the default) leads to a listener with protocol https, and the route lists none; add one to its listeners, or write https = \"off\""
+        ]
+    );
+    assert_eq!(
+        faults(&listed("\":443\"", "off")),
+        [
+            "10:9 route[0].https: https = \"off\" needs a listener with protocol http, and the route lists none; add one to its listeners, or write https = \"both\""
+        ]
+    );
+    for (listeners, https) in [("\":443\"", "redirect"), ("\":80\"", "off"), ("\":80\", \":443\"", "redirect")] {
+        assert!(parse(&listed(listeners, https)).is_ok(), "{listeners} {https}");
+    }
     // A listener that is wrong is no listener that is missing.
     let text = one("htp", "redirect");
     assert_eq!(faults(&text).len(), 1, "{:?}", faults(&text));
+}
+
+#[test]
+fn who_sends_no_name_has_a_certificate_or_a_warning_says_so() {
+    let text = |listener: &str, route: &str| {
+        format!(
+            "[[listener]]\naddress = \":443\"\ndefault_route = \"app\"\n{listener}\n[[route]]\nname = \"app\"\nbackend = 3000\n{route}\n"
+        )
+    };
+    let default_host = |listener: &str, route: &str| {
+        let loaded = parse(&text(listener, route)).unwrap_or_else(|faults| panic!("{faults}"));
+        assert_eq!(loaded.warnings, []);
+        loaded.config.listeners[0].default_host.as_ref().map(ToString::to_string)
+    };
+    let named = "hosts = [\"*.example.com\", \"a.example.com\"]";
+    assert_eq!(default_host("", named).as_deref(), Some("a.example.com"));
+    assert_eq!(default_host("default_certificate = \"apps\"", named), None);
+    assert_eq!(default_host("", &format!("{named}\nmode = \"passthrough\"")), None);
+    assert_eq!(
+        warnings(&text("protocol = \"tls\"", "mode = \"tcp\"")),
+        [
+            "3:17 listener[0].default_route: clients that send no name (SNI) are for the route \"app\", but have no certificate; write default_certificate = \"ID\" as well"
+        ]
+    );
 }
 
 #[test]

@@ -173,7 +173,7 @@ fn routes_that_cannot_be() {
         ),
         (
             "{ endpoints = [\"unix:/a\"], protocol = \"https\" }",
-            "8:26 route[0].backend.endpoints[0]: a unix socket has no name that its certificate could be for; add tls = { server_name = \"app.internal\" }",
+            "8:26 route[0].backend.endpoints[0]: a unix socket or a service has no name that its certificate could be for; add tls = { server_name = \"app.internal\" }",
         ),
         (
             "{ endpoints = [\"https://app\"], tls = { insecure = true, ca = \"system\" } }",

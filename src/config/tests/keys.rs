@@ -104,7 +104,7 @@ fn known_keys() -> BTreeMap<String, Vec<String>> {
 #[test]
 fn the_full_config_has_every_key_that_is_known() {
     let keys = known_keys();
-    assert_eq!(keys.len(), 23, "{keys:?}");
+    assert_eq!(keys.len(), 26, "{keys:?}");
     let table: toml::Table = FULL.parse().expect("TOML");
     for (section, keys) in &keys {
         let mut tables = vec![toml::Value::Table(table.clone())];
@@ -197,5 +197,5 @@ fn the_reference_has_the_defaults_that_hold() {
             compared += 1;
         }
     }
-    assert_eq!(compared, 29);
+    assert_eq!(compared, 31);
 }

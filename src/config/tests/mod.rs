@@ -15,6 +15,7 @@ workers = 3
 trusted_proxies = ["10.1.2.3/8", "192.0.2.7"]
 include = []
 resolvers = ["192.0.2.53", "[2001:db8::53]:5353"]
+untrusted_headers = ["x-our-client"]
 
 [[listener]]
 address = "192.0.2.1:8443"
@@ -107,6 +108,22 @@ name = "shop"
 protocol = "https"
 balance = "hash-cookie:session"
 proxy_protocol = "v2"
+slow_start = "20s"
+max_connections = 7
+[backend.sticky]
+cookie = "node"
+path = "/shop"
+lifetime = "1h"
+secure = true
+http_only = false
+same_site = "strict"
+[backend.queue]
+length = 3
+wait = "1s"
+[backend.retry]
+attempts = 1
+share = 0.125
+per_second = 2
 [backend.check]
 path = "/healthz"
 host = "shop.internal"
@@ -124,6 +141,8 @@ backup = true
 drain = true
 [[backend.endpoints]]
 address = "unix:/run/shop.sock"
+[[backend.endpoints]]
+address = "srv:_https._tcp.shop.internal"
 [backend.tls]
 ca = "shop-ca.pem"
 server_name = "shop.internal"
@@ -171,6 +190,8 @@ header_bytes = "16KiB"
 header_count = 50
 response_header_bytes = 0x4001
 request_body_bytes = "10 MB"
+upload_rate = 100
+download_rate = "1KiB"
 connections = 1_000
 handshakes = 10
 h2_streams = 11

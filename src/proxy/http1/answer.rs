@@ -11,6 +11,7 @@ use super::super::Proxy;
 use super::super::access_log::Record;
 use super::super::failure::Failure;
 use super::super::headers;
+use super::super::pace::Pace;
 use super::super::page::Page;
 use super::Next;
 use super::outlet::{Kind, Outlet, RelayError};
@@ -31,7 +32,8 @@ pub(super) async fn relay<IO: Transport>(
     closing: bool,
     record: &mut Record,
 ) -> Next {
-    let timeouts = &proxy.settings().timeouts;
+    let settings = proxy.settings();
+    let timeouts = &settings.timeouts;
     let trailers = head.fields.has_token("te", "trailers");
     let kind = Outlet::kind_for(exchange.framing(), head.http10, trailers);
     // A refusal before the end of the request: the rest of it will hardly be waited for, and the client is told so
@@ -42,6 +44,7 @@ pub(super) async fn relay<IO: Transport>(
     record.status = response.status;
     let mut outlet = Outlet::new(kind);
     let mut seen = None;
+    let mut pace = Pace::new(timeouts.write, settings.limits.download_rate);
     let result = poll_fn(|cx| {
         if let Poll::Ready(result) = outlet.poll(&mut exchange, wire, cx) {
             return Poll::Ready(result);
@@ -54,7 +57,13 @@ pub(super) async fn relay<IO: Transport>(
         let now = (exchange.progress, outlet.progress, client_is_slow);
         if seen != Some(now) {
             seen = Some(now);
-            deadline.set(if client_is_slow { timeouts.write } else { timeouts.idle });
+            if client_is_slow {
+                let Some(left) = pace.wait(outlet.progress) else { return Poll::Ready(Err(RelayError::ClientStalled)) };
+                deadline.set(left);
+            } else {
+                pace.pause(outlet.progress);
+                deadline.set(timeouts.idle);
+            }
         }
         deadline
             .poll_passed(cx)
@@ -77,7 +86,7 @@ pub(super) async fn relay<IO: Transport>(
     }
 }
 
-fn write_head(out: &mut Vec<u8>, response: &ResponseHead, kind: Kind, framing: Framing, keep: bool) {
+pub(super) fn write_head(out: &mut Vec<u8>, response: &ResponseHead, kind: Kind, framing: Framing, keep: bool) {
     headers::write_answer(out, response);
     if let Some(date) = headers::missing_date(response) {
         http1::field(out, b"Date", date.as_bytes());

@@ -8,7 +8,7 @@ use std::task::Poll;
 use super::super::Proxy;
 use super::super::failure::Failure;
 use super::wire::Wire;
-use crate::http1::{HeadLimits, Progress, RequestHead, empty_lines};
+use crate::http1::{Fields, HeadLimits, Progress, RequestHead, empty_lines};
 use crate::net::{Deadline, Transport};
 
 /// Waits for a request's head. `false`: the client is done, or we are.
@@ -25,7 +25,7 @@ pub(super) async fn read_head<IO: Transport>(
     let mut begun = false;
     deadline.set(settings.timeouts.keep_alive);
     poll_fn(|cx| {
-        let Wire { io, inbox, .. } = &mut *wire.borrow_mut();
+        let Wire { io, inbox, outbox, .. } = &mut *wire.borrow_mut();
         loop {
             if progress.is_at_start() {
                 let skip = empty_lines(inbox);
@@ -51,6 +51,8 @@ pub(super) async fn read_head<IO: Transport>(
         }
         if !begun {
             inbox.shrink();
+            outbox.shrink();
+            head.fields = Fields::new();
             if drained.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Ok(false));
             }

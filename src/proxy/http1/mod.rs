@@ -15,8 +15,9 @@ use std::time::Duration;
 
 use http::Method;
 
-use self::answer::{fail, relay, send_page};
+use self::answer::{fail, relay, send_page, write_head};
 use self::head::read_head;
+use self::outlet::Kind;
 use self::upgrade::tunnel;
 use self::wire::{RequestBody, Wire};
 use super::Proxy;
@@ -26,7 +27,7 @@ use super::failure::Failure;
 use super::forward::{Answer, Request, forward};
 use super::headers;
 use crate::drain::Watch;
-use crate::http1::{RequestHead, ResponseHead, request_framing};
+use crate::http1::{Framing, RequestHead, ResponseHead, request_framing};
 use crate::net::{Deadline, Transport};
 
 /// How long a client may go on sending what nobody reads, so that it sees the answer before the connection ends.
@@ -59,7 +60,7 @@ pub(super) async fn serve<IO: Transport>(proxy: &Rc<Proxy>, client: &Client, io:
             Ok(false) => Next::Close,
             Err(failure) => {
                 head.begin(Method::GET, b"");
-                refuse(proxy, client, &wire, &head, &deadline, failure).await
+                Box::pin(refuse(proxy, client, &wire, &head, &deadline, failure)).await
             }
         };
         match next {
@@ -69,6 +70,11 @@ pub(super) async fn serve<IO: Transport>(proxy: &Rc<Proxy>, client: &Client, io:
             Next::Gone => return,
         }
     }
+}
+
+/// The head of an answer that keeps the connection, for benches.
+pub(super) fn measured_head(response: &ResponseHead, length: u64, out: &mut Vec<u8>) {
+    write_head(out, response, Kind::Length, Framing::Length(length), true);
 }
 
 /// Answers plain HTTP on a TLS port, whatever was asked, and closes.
@@ -99,7 +105,7 @@ async fn one<IO: Transport>(
     wire.borrow_mut().begin(framing, settings.limits.request_body_bytes);
     let mut record = Record::begin(proxy);
     let mut response = ResponseHead::default();
-    let body = RequestBody { wire: Rc::clone(wire) };
+    let body = RequestBody { wire: Rc::clone(wire), settings: Rc::clone(&settings) };
     let request = Request { head, body, framing, client, deadline, extended: None };
     let interim = |interim: &ResponseHead| {
         if !head.http10 {

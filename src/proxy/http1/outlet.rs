@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body;
 
-use super::super::headers;
+use super::super::fate;
 use super::wire::Wire;
 use crate::backend::{Exchange, ExchangeError, RequestBodyError};
 use crate::http1::{self, Fields, Framing};
@@ -156,7 +156,7 @@ impl Outlet {
 fn trailer_fields(map: &HeaderMap) -> Fields {
     let mut fields = Fields::new();
     for (name, value) in map {
-        if headers::passes_as_trailer(name.as_str().as_bytes()) {
+        if fate::passes_as_trailer(name.as_str().as_bytes(), &[]) {
             fields.push(name.as_str().as_bytes(), value.as_bytes());
         }
     }
@@ -174,9 +174,10 @@ mod tests {
     use http::Method;
     use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
+    use super::super::super::Snapshot;
     use super::super::wire::RequestBody;
     use super::*;
-    use crate::backend::{BackendAddress, BackendLimits, Endpoint, Pools};
+    use crate::backend::{BackendAddress, BackendLimits, Endpoint, Place, Pools};
     use crate::http1::ResponseHead;
 
     /// As TLS over a full socket: takes what is written, and keeps it until it can be flushed.
@@ -207,6 +208,7 @@ mod tests {
 
     impl Transport for Keeping {
         fn reset_on_drop(&mut self) {}
+        fn end_untold(&mut self) {}
     }
 
     async fn an_answer_is_sent_once_it_is_flushed() -> io::Result<()> {
@@ -215,11 +217,11 @@ mod tests {
         let pools = Pools::spawn(BackendLimits { header_bytes: 4096, idle_connections: 1, keep_alive });
         let address = BackendAddress::Socket(listener.local_addr()?);
         let endpoint = Arc::new(Endpoint::new(address, None, None));
-        let connection = pools.connect(&endpoint, || None).await.map_err(io::Error::other)?;
+        let connection = pools.connect(&endpoint, Place::default(), || None).await.map_err(io::Error::other)?;
         let (mut backend, _) = listener.accept().await?;
         backend.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await?;
         let wire = Rc::new(RefCell::new(Wire::new(Keeping::default())));
-        let body = RequestBody { wire: Rc::clone(&wire) };
+        let body = RequestBody { wire: Rc::clone(&wire), settings: Rc::new(Snapshot(Arc::default())) };
         let mut exchange = Exchange::new(connection, Rc::clone(&pools), Method::GET, body, Framing::None);
         let mut head = ResponseHead::default();
         std::future::poll_fn(|cx| exchange.poll_head(&mut head, cx)).await.map_err(io::Error::other)?;

@@ -36,7 +36,9 @@ pub(super) async fn tunnel<IO: Transport>(
     let mut client = tunnel::End { io: &mut wire.io, inbox, outbox };
     let mut backend = tunnel::End { io: connection.io, inbox: connection.inbox, outbox: connection.outbox };
     proxy.metrics.tunnels.inc();
-    (record.bytes_in, record.bytes_out) = tunnel::relay(&mut client, &mut backend, deadline, patience).await;
+    let moved = |moved: tunnel::Moved| (record.bytes_in, record.bytes_out) = (moved.up, moved.down);
+    let ended = tunnel::relay(&mut client, &mut backend, deadline, patience, moved).await;
+    record.error = ended.failure();
     proxy.metrics.tunnels.dec();
     Next::Gone
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame};
 
-use super::super::headers;
+use super::super::{Snapshot, fate};
 use crate::backend::RequestBodyError;
 use crate::http1::{BodyDecoder, Fields, Framing, Piece};
 use crate::net::{Inbox, Outbox, Transport};
@@ -73,6 +73,7 @@ impl<IO: Transport> Wire<IO> {
 #[derive(Debug)]
 pub(super) struct RequestBody<IO> {
     pub(super) wire: Rc<RefCell<Wire<IO>>>,
+    pub(super) settings: Rc<Snapshot>,
 }
 
 impl<IO: Transport> Body for RequestBody<IO> {
@@ -94,7 +95,7 @@ impl<IO: Transport> Body for RequestBody<IO> {
                     }));
                 }
                 Ok(Piece::End) => {
-                    let trailers = if was_done { None } else { trailers(body.trailers()) };
+                    let trailers = if was_done { None } else { trailers(body.trailers(), &self.settings.untrusted) };
                     return Poll::Ready(trailers.map(|map| Ok(Frame::trailers(map))));
                 }
                 Ok(Piece::More) => {}
@@ -113,10 +114,10 @@ impl<IO: Transport> Body for RequestBody<IO> {
 }
 
 /// The trailers that may reach the app.
-fn trailers(fields: &Fields) -> Option<HeaderMap> {
+fn trailers(fields: &Fields, untrusted: &[String]) -> Option<HeaderMap> {
     let map: HeaderMap = fields
         .iter()
-        .filter(|(name, _)| headers::passes_as_trailer(name))
+        .filter(|(name, _)| fate::passes_as_trailer(name, untrusted))
         .filter_map(|(name, value)| Some((HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?)))
         .collect();
     (!map.is_empty()).then_some(map)

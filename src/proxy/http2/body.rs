@@ -11,8 +11,9 @@ use h2::RecvStream;
 use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame};
 
-use super::super::headers;
+use super::super::{Snapshot, fate};
 use crate::backend::RequestBodyError;
+use crate::http1::is_name;
 use crate::net::Deadline;
 
 /// How much a client may go on sending behind an answer that came early.
@@ -30,7 +31,7 @@ pub(super) struct Incoming {
 #[derive(Debug)]
 pub(super) struct RequestBody {
     pub(super) incoming: Rc<Incoming>,
-    pub(super) most: u64,
+    pub(super) settings: Rc<Snapshot>,
     /// Whether there is nothing to come.
     pub(super) over: bool,
 }
@@ -88,7 +89,7 @@ impl Body for RequestBody {
                 let _ = recv.flow_control().release_capacity(data.len());
                 let taken = this.incoming.taken.get() + data.len() as u64;
                 this.incoming.taken.set(taken);
-                if taken > this.most {
+                if taken > this.settings.limits.request_body_bytes.unwrap_or(u64::MAX) {
                     return Poll::Ready(Some(Err(RequestBodyError::TooLarge)));
                 }
                 Poll::Ready(Some(Ok(Frame::data(data))))
@@ -97,7 +98,9 @@ impl Body for RequestBody {
             None => match ready!(recv.poll_trailers(cx)) {
                 Ok(fields) => {
                     this.over = true;
-                    let fields = fields.map(trailers).filter(|fields| !fields.is_empty());
+                    let fields = fields
+                        .map(|fields| trailers(fields, &this.settings.untrusted))
+                        .filter(|fields| !fields.is_empty());
                     Poll::Ready(fields.map(|fields| Ok(Frame::trailers(fields))))
                 }
                 Err(_) => Poll::Ready(Some(Err(RequestBodyError::Gone))),
@@ -107,7 +110,10 @@ impl Body for RequestBody {
 }
 
 /// The trailers that may pass.
-pub(super) fn trailers(fields: HeaderMap) -> HeaderMap {
-    let keep = |name: &HeaderName| headers::passes_as_trailer(name.as_str().as_bytes());
+pub(super) fn trailers(fields: HeaderMap, untrusted: &[String]) -> HeaderMap {
+    let keep = |name: &HeaderName| {
+        let name = name.as_str().as_bytes();
+        is_name(name) && fate::passes_as_trailer(name, untrusted)
+    };
     fields.iter().filter(|(name, _)| keep(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
 }

@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode, request};
 use super::super::failure::Failure;
 use super::super::headers;
 use crate::config::Limits;
-use crate::http1::{Framing, HeadError, RequestHead, ResponseHead, request_framing};
+use crate::http1::{Framing, HeadError, RequestHead, ResponseHead, is_name, request_framing};
 
 /// Puts a stream's head in the form that all doors share (RFC 9113 §8.2, §8.3), under the limits that all share.
 pub(super) fn read_head(
@@ -17,6 +17,9 @@ pub(super) fn read_head(
     limits: &Limits,
     head: &mut RequestHead,
 ) -> Result<Framing, Failure> {
+    if parts.uri.scheme_str().is_none_or(str::is_empty) && parts.method != Method::CONNECT {
+        return Err(Failure::bad_request("the request has no scheme"));
+    }
     let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     head.begin(parts.method.clone(), target.as_bytes());
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
@@ -28,6 +31,10 @@ pub(super) fn read_head(
     let mut padded = false;
     for (name, value) in &parts.headers {
         bytes += name.as_str().len() + value.len();
+        // The http crate takes more for a name than RFC 9110 does.
+        if !is_name(name.as_str().as_bytes()) {
+            return Err(HeadError::Field.into());
+        }
         padded |= value.as_bytes().trim_ascii().len() != value.len();
         match name.as_str() {
             "host" => match authority {

@@ -1,27 +1,35 @@
 //! The HTTP/2 door: a task for the connection, and one for each stream.
 
+mod allowance;
 mod body;
+mod guard;
+#[cfg(test)]
+mod guard_tests;
 mod head;
 mod outlet;
 mod stream;
 mod upgrade;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::Reason;
 use h2::server::{Builder, Connection};
 
+use self::allowance::Allowance;
+use self::guard::{Guard, Watched};
 use self::stream::stream;
 use super::client::Client;
 use super::lazy::{Flusher, Lazy, lazy};
 use super::{Proxy, Settings};
 use crate::config::Limits;
 use crate::drain::Watch;
+use crate::http1::{Framing, ResponseHead};
 use crate::net::{Deadline, Transport};
 
 /// What a client may send on one stream before the app has taken it.
@@ -35,16 +43,24 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// Streams that we reset for the client's faults before it is sent away (CVE-2025-8671, "MadeYouReset").
 const LOCAL_RESETS: usize = 100;
 
+/// The head of an answer, for benches.
+pub(super) fn measured_head(response: &ResponseHead, length: u64) -> http::Response<()> {
+    head::http_head(response, Framing::Length(length))
+}
+
 /// Serves streams until the connection ends.
 pub(super) async fn serve<IO: Transport + 'static>(proxy: &Rc<Proxy>, client: Rc<Client>, io: IO, mut drain: Watch) {
     let settings = proxy.settings();
     let deadline = proxy.timer.deadline();
-    let (io, flusher) = lazy(io);
+    let allowance = Rc::new(Allowance::new(settings.limits.h2_resets));
+    let guard = Rc::new(RefCell::new(Guard::new(Rc::clone(&allowance))));
+    let (io, flusher) = lazy(Watched::new(io, Rc::clone(&guard)));
     deadline.set(settings.timeouts.handshake);
     let handshake = builder(&settings).handshake::<_, Bytes>(io);
     let Some(Ok(connection)) = deadline.bound(flushing(&flusher, handshake)).await else { return };
     let drained = std::pin::pin!(drain.signaled());
-    run(proxy, &client, connection, &flusher, &deadline, drained).await;
+    let watch = Frames { guard, allowance, deadline: proxy.timer.deadline(), head: Cell::new(None) };
+    run(proxy, &client, connection, &flusher, &watch, &deadline, drained).await;
     deadline.set(LINGER);
     // Nothing is left to be done about a client that does not end its side.
     let _ended = deadline.bound(poll_fn(|cx| flusher.poll_finish(cx))).await;
@@ -87,14 +103,16 @@ async fn flushing<IO: Transport, F: Future>(flusher: &Flusher<IO>, future: F) ->
 async fn run<IO: Transport + 'static>(
     proxy: &Rc<Proxy>,
     client: &Rc<Client>,
-    mut connection: Connection<Lazy<IO>, Bytes>,
-    flusher: &Flusher<IO>,
+    mut connection: Connection<Lazy<Watched<IO>>, Bytes>,
+    flusher: &Flusher<Watched<IO>>,
+    frames: &Frames,
     deadline: &Deadline,
     mut drained: Pin<&mut impl Future>,
 ) {
     let open = Rc::new(Cell::new(0_usize));
     let mut seen = None;
     let mut leaving = false;
+    let mut sent_away = false;
     poll_fn(|cx| {
         if !leaving && drained.as_mut().poll(cx).is_ready() {
             leaving = true;
@@ -105,8 +123,9 @@ async fn run<IO: Transport + 'static>(
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     let count = Open::new(&open);
                     let (proxy, client) = (Rc::clone(proxy), Rc::clone(client));
+                    let allowance = Rc::clone(&frames.allowance);
                     tokio::task::spawn_local(async move {
-                        stream(&proxy, &client, request, respond).await;
+                        stream(&proxy, &client, &allowance, request, respond).await;
                         drop(count);
                     });
                 }
@@ -123,6 +142,13 @@ async fn run<IO: Transport + 'static>(
             return Poll::Ready(());
         }
         let timeouts = &proxy.settings().timeouts;
+        if let (false, Some(reason)) = (sent_away, frames.fault(timeouts.request_header, cx)) {
+            tracing::debug!(?reason, peer = %client.peer, "a client of HTTP/2 is sent away");
+            proxy.metrics.sent_away.inc();
+            connection.abrupt_shutdown(reason);
+            (sent_away, leaving) = (true, true);
+            cx.waker().wake_by_ref();
+        }
         let now = match (flushed.is_pending(), open.get()) {
             (true, _) => Waiting::Write { taken: flusher.taken() },
             (false, 0) => Waiting::Request,
@@ -149,6 +175,31 @@ async fn run<IO: Transport + 'static>(
         Poll::Pending
     })
     .await;
+}
+
+/// What is known of the frames that a client sends, and what of them has a time.
+struct Frames {
+    guard: Rc<RefCell<Guard>>,
+    allowance: Rc<Allowance>,
+    deadline: Deadline,
+    /// The head that the deadline is for.
+    head: Cell<Option<u64>>,
+}
+
+impl Frames {
+    /// Why the client is to be sent away, if it is.
+    fn fault(&self, request_header: Duration, cx: &mut Context<'_>) -> Option<Reason> {
+        let guard = self.guard.borrow();
+        if guard.fault().is_some() {
+            return guard.fault();
+        }
+        let head = guard.unfinished();
+        if self.head.replace(head) != head {
+            head.map_or_else(|| self.deadline.clear(), |_| self.deadline.set(request_header));
+        }
+        let slow = head.is_some() && self.deadline.poll_passed(cx).is_ready();
+        (slow || self.allowance.is_spent(cx)).then_some(Reason::ENHANCE_YOUR_CALM)
+    }
 }
 
 /// What a connection waits for: each has a deadline of its own, and none moves it but by going on.

@@ -9,7 +9,9 @@ use h2::{Reason, SendStream};
 use http::HeaderValue;
 
 use super::super::access_log::Record;
+use super::super::pace::Pace;
 use super::super::{Settings, headers};
+use super::allowance::Allowance;
 use super::body::{RequestBody, trailers};
 use super::head::http_head;
 use crate::backend::Exchange;
@@ -20,6 +22,7 @@ use crate::net::Deadline;
 pub(super) async fn relay(
     settings: &Settings,
     mut respond: SendResponse<Bytes>,
+    allowance: &Allowance,
     response: &ResponseHead,
     mut exchange: Exchange<RequestBody>,
     deadline: &Deadline,
@@ -43,20 +46,30 @@ pub(super) async fn relay(
         return;
     };
     if empty {
+        allowance.answered();
         exchange.finish_if_over();
         return;
     }
     let timeouts = &settings.timeouts;
     let mut outlet = Outlet { pending: Bytes::new(), ending: false, bytes: 0, progress: 0 };
     let mut seen = None;
+    let mut pace = Pace::new(timeouts.write, settings.limits.download_rate);
     let result = poll_fn(|cx| {
-        if let Poll::Ready(result) = outlet.poll(&mut exchange, &mut send, cx) {
+        if let Poll::Ready(result) = outlet.poll(&mut exchange, &mut send, allowance, cx) {
             return Poll::Ready(result);
         }
         let now = (exchange.progress, outlet.progress);
         if seen != Some(now) {
             seen = Some(now);
-            deadline.set(if outlet.pending.is_empty() { timeouts.idle } else { timeouts.write });
+            if outlet.pending.is_empty() {
+                pace.pause(outlet.progress);
+                deadline.set(timeouts.idle);
+            } else {
+                let Some(left) = pace.wait(outlet.progress) else {
+                    return Poll::Ready(Err(End::Broken("the client takes too little".to_owned())));
+                };
+                deadline.set(left);
+            }
         }
         if deadline.poll_passed(cx).is_ready() {
             return Poll::Ready(Err(End::Broken("nothing moved for too long".to_owned())));
@@ -66,8 +79,11 @@ pub(super) async fn relay(
     .await;
     record.bytes_out = outlet.bytes;
     match result {
-        Ok(()) => {}
-        Err(End::ClientGone) => record.error = Some(("client_gone", None)),
+        Ok(()) => allowance.answered(),
+        Err(End::ClientGone) => {
+            allowance.reset();
+            record.error = Some(("client_gone", None));
+        }
         Err(End::Broken(detail)) => {
             // What came is sent first: a reset drops what is queued, and the connection's task runs in between.
             tokio::task::yield_now().await;
@@ -98,6 +114,7 @@ impl Outlet {
         &mut self,
         exchange: &mut Exchange<RequestBody>,
         send: &mut SendStream<Bytes>,
+        allowance: &Allowance,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), End>> {
         loop {
@@ -126,6 +143,7 @@ impl Outlet {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
                         self.bytes += data.len() as u64;
+                        allowance.earn_by_piece(data.len());
                         self.pending = data;
                         if matches!(exchange.framing(), Framing::Length(_)) && exchange.is_body_over() {
                             exchange.finish_if_over();
@@ -133,7 +151,7 @@ impl Outlet {
                         }
                         continue;
                     }
-                    Err(frame) => send.send_trailers(trailers(frame.into_trailers().unwrap_or_default())),
+                    Err(frame) => send.send_trailers(trailers(frame.into_trailers().unwrap_or_default(), &[])),
                 },
             };
             return Poll::Ready(sent.map_err(|_| End::ClientGone));

@@ -17,6 +17,7 @@ use super::super::failure::Failure;
 use super::super::forward::{Answer, Request, forward};
 use super::super::page::Page;
 use super::LINGER;
+use super::allowance::Allowance;
 use super::body::{Incoming, RequestBody};
 use super::head::{http_head, is_extended_connect, read_head};
 use super::outlet::relay;
@@ -27,6 +28,7 @@ use crate::http1::{Framing, RequestHead, ResponseHead};
 pub(super) async fn stream(
     proxy: &Rc<Proxy>,
     client: &Client,
+    allowance: &Rc<Allowance>,
     request: http::Request<RecvStream>,
     respond: SendResponse<Bytes>,
 ) {
@@ -43,8 +45,11 @@ pub(super) async fn stream(
     let result = match framing {
         Err(failure) => Err(failure),
         Ok(framing) => {
-            let most = settings.limits.request_body_bytes.unwrap_or(u64::MAX);
-            let body = RequestBody { incoming: Rc::clone(&incoming), most, over: framing == Framing::None };
+            let body = RequestBody {
+                incoming: Rc::clone(&incoming),
+                settings: Rc::clone(&settings),
+                over: framing == Framing::None,
+            };
             let extended = extended.then_some(&b"websocket"[..]);
             let request = Request { head: &head, body, framing, client, deadline: &deadline, extended };
             let interim = |interim: &ResponseHead| {
@@ -62,18 +67,23 @@ pub(super) async fn stream(
             fail(respond, &head, Failure::not_switching("an answer of its own in place of 101"), &mut record);
         }
         Ok(Answer::Forwarded(exchange)) => {
-            relay(&settings, respond, &response, exchange, &deadline, &mut record).await;
+            relay(&settings, respond, allowance, &response, exchange, &deadline, &mut record).await;
         }
         Ok(Answer::Tunnel(connection)) => {
             record.bytes_in = incoming.taken.get();
             // The body is gone by now, and what follows an extended CONNECT was never its.
             if let Some(recv) = incoming.into_recv() {
-                tunnel(proxy, respond, recv, &response, connection, &deadline, &mut record).await;
+                tunnel(proxy, respond, recv, allowance, &response, connection, &deadline, &mut record).await;
             }
             return record.end(proxy, client, &head, "HTTP/2");
         }
         Ok(Answer::Page(page)) => send_page(respond, &head, page, &mut record),
-        Err(failure) => fail(respond, &head, failure, &mut record),
+        Err(failure) => {
+            if failure.status == 499 {
+                allowance.reset();
+            }
+            fail(respond, &head, failure, &mut record);
+        }
     }
     record.bytes_in = incoming.taken.get();
     record.end(proxy, client, &head, "HTTP/2");

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -11,19 +12,22 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::super::access_log::Record;
 use super::super::{Proxy, tunnel as relay};
+use super::allowance::Allowance;
 use super::head::http_head;
 use crate::backend::Connection;
 use crate::http1::{Framing, ResponseHead};
-use crate::net::{Deadline, Inbox, Outbox};
+use crate::net::{Deadline, Inbox, Outbox, Transport};
 
 /// What is queued for the client at once; more waits for its window.
 const PIECE: usize = 16 * 1024;
 
 /// Tells the client that the app agreed, then passes on whatever is said.
+#[expect(clippy::too_many_arguments, reason = "one caller, which has just found all of them out")]
 pub(super) async fn tunnel(
     proxy: &Proxy,
     mut respond: SendResponse<Bytes>,
     recv: RecvStream,
+    allowance: &Rc<Allowance>,
     response: &ResponseHead,
     connection: Connection,
     deadline: &Deadline,
@@ -38,12 +42,15 @@ pub(super) async fn tunnel(
         record.error = Some(("client_gone", None));
         return;
     };
-    let stream = Stream { recv, send, read: Bytes::new(), ended: false };
+    let allowance = Rc::clone(allowance);
+    let stream = Stream { recv, send, allowance, read: Bytes::new(), ended: false };
     let mut client = relay::End { io: stream, inbox: Inbox::new(), outbox: Outbox::default() };
     let mut backend = relay::End { io: connection.io, inbox: connection.inbox, outbox: connection.outbox };
     let patience = relay::Patience::from(&proxy.settings().timeouts);
     proxy.metrics.tunnels.inc();
-    (record.bytes_in, record.bytes_out) = relay::relay(&mut client, &mut backend, deadline, patience).await;
+    let moved = |moved: relay::Moved| (record.bytes_in, record.bytes_out) = (moved.up, moved.down);
+    let ended = relay::relay(&mut client, &mut backend, deadline, patience, moved).await;
+    record.error = ended.failure();
     proxy.metrics.tunnels.dec();
 }
 
@@ -51,6 +58,7 @@ pub(super) async fn tunnel(
 struct Stream {
     recv: RecvStream,
     send: SendStream<Bytes>,
+    allowance: Rc<Allowance>,
     read: Bytes,
     ended: bool,
 }
@@ -86,6 +94,10 @@ impl AsyncWrite for Stream {
             }
         }
         let length = buf.len().min(self.send.capacity());
+        if length == buf.len() {
+            // Not where the client's window made the piece small.
+            self.allowance.earn_by_piece(length);
+        }
         self.send.send_data(Bytes::copy_from_slice(&buf[..length]), false).map_err(io::Error::other)?;
         Poll::Ready(Ok(length))
     }
@@ -100,6 +112,16 @@ impl AsyncWrite for Stream {
             self.send.send_data(Bytes::new(), true).map_err(io::Error::other)?;
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl Transport for Stream {
+    /// A stream that is dropped unfinished is reset as it is.
+    fn reset_on_drop(&mut self) {}
+
+    fn end_untold(&mut self) {
+        self.ended = true;
+        self.send.send_reset(Reason::CANCEL);
     }
 }
 

@@ -13,6 +13,7 @@ use tokio_rustls::{TlsConnector, client};
 
 mod hello;
 mod resumption;
+mod stream;
 
 use super::*;
 use crate::certs::testing::{Order, TestCa};

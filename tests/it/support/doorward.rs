@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -25,9 +25,12 @@ pub(crate) struct Setup {
     head: String,
     https: String,
     http: String,
+    https_at: String,
     http_at: String,
     sections: String,
     routes: String,
+    /// The listeners, routes and backends of an example, in place of ours.
+    example: Option<String>,
 }
 
 /// A doorward that runs; killed when it is dropped.
@@ -36,6 +39,7 @@ pub(crate) struct Doorward {
     pub(crate) https: SocketAddr,
     /// Where `http` listens.
     pub(crate) http: SocketAddr,
+    https_listener: String,
     http_listener: String,
     home: TempDir,
     child: Child,
@@ -57,9 +61,11 @@ impl Setup {
             head: String::new(),
             https: String::new(),
             http: String::new(),
+            https_at: HTTPS.into(),
             http_at: HTTP.into(),
             sections: String::new(),
             routes: String::new(),
+            example: None,
         }
     }
 
@@ -105,6 +111,27 @@ impl Setup {
         self
     }
 
+    /// The same for the `https` listener.
+    pub(crate) fn https_at(mut self, address: SocketAddr) -> Self {
+        self.https_at = address.to_string();
+        self
+    }
+
+    /// What `config/NAME.toml` says, with these texts replaced by others: listeners at the usual addresses, and
+    /// certificates from the watched folder in place of ACME's.
+    pub(crate) fn example(mut self, name: &str, replaced: &[(&str, String)]) -> Self {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name);
+        let mut text = fs::read_to_string(file).expect("an example");
+        let usual = [("[::]:443", HTTPS), ("[::]:80", HTTP), ("certificate = \"auto\"", "certificate = \"directory\"")];
+        let usual = usual.map(|(from, to)| (from, to.to_owned()));
+        for (from, to) in replaced.iter().chain(&usual) {
+            assert!(text.contains(from), "{from} is not in {name}");
+            text = text.replace(from, to);
+        }
+        self.example = Some(text);
+        self
+    }
+
     /// A whole section, such as `[timeouts]`.
     pub(crate) fn section(mut self, text: &str) -> Self {
         writeln!(self.sections, "\n{text}").expect("text");
@@ -131,8 +158,9 @@ impl Setup {
     pub(crate) fn start(self) -> Doorward {
         let config = self.write();
         let (child, log) = spawn(&config);
+        let (https_listener, http_listener) = (self.https_at, self.http_at);
         let mut door =
-            Doorward { https: unset(), http: unset(), http_listener: self.http_at, home: self.home, child, log };
+            Doorward { https: unset(), http: unset(), https_listener, http_listener, home: self.home, child, log };
         door.wait_ready();
         door
     }
@@ -152,19 +180,17 @@ impl Setup {
     /// Writes the config file.
     pub(crate) fn write(&self) -> PathBuf {
         let home = self.home.path().display();
-        let Self { head, https, http, http_at, sections, routes, .. } = self;
+        let Self { head, https, http, https_at, http_at, sections, routes, .. } = self;
+        let listeners = format!(
+            "[[listener]]\naddress = \"{https_at}\"\nprotocol = \"https\"\n{https}\n\
+             [[listener]]\naddress = \"{http_at}\"\nprotocol = \"http\"\n{http}"
+        );
+        let listeners = self.example.as_ref().unwrap_or(&listeners);
         let file = self.home.path().join("doorward.toml");
         let text = format!(
             r#"workers = 2
 {head}
-[[listener]]
-address = "{HTTPS}"
-protocol = "https"
-{https}
-[[listener]]
-address = "{http_at}"
-protocol = "http"
-{http}
+{listeners}
 [certificates]
 directories = ["{home}/certs"]
 
@@ -184,6 +210,23 @@ format = "json"
 }
 
 impl Doorward {
+    /// A doorward with this config, whose first `https` listener is at `127.0.0.1:0`; what it keeps and the admin
+    /// socket go to `home`.
+    pub(crate) fn on(home: TempDir, config: &str) -> Self {
+        let file = home.path().join("doorward.toml");
+        let place = home.path().display();
+        let text = format!(
+            "{config}\n[storage]\npath = \"{place}/state\"\n[admin]\nsocket = \"{place}/admin.sock\"\n[log]\nformat = \"json\"\n"
+        );
+        replace(&file, &text);
+        fs::write(home.path().join("ca.pem"), &ca().root_pem).expect("the root");
+        let (child, log) = spawn(&file);
+        let (https_listener, http_listener) = (HTTPS.into(), HTTPS.into());
+        let mut door = Self { https: unset(), http: unset(), https_listener, http_listener, home, child, log };
+        door.wait_ready();
+        door
+    }
+
     /// One route for `app.example.test`.
     pub(crate) fn for_app(backend: SocketAddr) -> Self {
         Setup::new().host("app.example.test", backend).start()
@@ -220,6 +263,26 @@ impl Doorward {
     /// Where `/metrics` is.
     pub(crate) fn metrics(&self) -> SocketAddr {
         self.bound(METRICS)
+    }
+
+    /// What `/metrics` answers.
+    pub(crate) fn scrape(&self) -> String {
+        let mut stream = TcpStream::connect(self.metrics()).expect("metrics");
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("asked");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("an answer");
+        text
+    }
+
+    /// Waits until a request is under way at a backend's endpoint.
+    pub(crate) fn wait_open(&self, endpoint: &str) {
+        let line = format!("endpoint=\"{endpoint}\"}} 1");
+        within("a request there", || {
+            let text = self.scrape();
+            text.lines()
+                .any(|seen| seen.starts_with("doorward_backend_in_flight") && seen.ends_with(&line))
+                .then_some(())
+        });
     }
 
     /// Changes the config file's text, and nothing else.
@@ -301,7 +364,7 @@ impl Doorward {
             }
             self.log.lines().iter().any(|line| line["message"] == "ready").then_some(())
         });
-        self.https = self.bound(HTTPS);
+        self.https = self.bound(&self.https_listener);
         self.http = self.bound(&self.http_listener);
     }
 }

@@ -7,10 +7,14 @@ mod ca;
 mod curl;
 mod doorward;
 mod h2client;
+mod named;
 mod nginx;
 mod origin;
 mod pebble;
+mod program;
 mod rawh2;
+mod said;
+mod secure;
 mod tls;
 mod wire;
 
@@ -20,10 +24,13 @@ pub(crate) use ca::{Leaf, TestCa, ca, replace};
 pub(crate) use curl::{Answer, Curl, openssl};
 pub(crate) use doorward::{Doorward, Setup, is_failed_reload, signal};
 pub(crate) use h2client::H2;
+pub(crate) use named::Named;
 pub(crate) use nginx::Nginx;
 pub(crate) use origin::{Origin, cut, drain, nobody};
 pub(crate) use pebble::{Pebble, free};
+pub(crate) use program::Program;
 pub(crate) use rawh2::RawH2;
+pub(crate) use said::{json, ok, refused};
 pub(crate) use tls::{Tls, client_config, client_config_of, tcp};
 pub(crate) use wire::{Ended, Reply, read_reply};
 

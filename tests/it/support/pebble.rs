@@ -24,6 +24,7 @@ pub(crate) struct PebblePlan {
     home: TempDir,
     api: SocketAddr,
     http: SocketAddr,
+    tls: u16,
     seconds: u64,
     bad_nonces: &'static str,
 }
@@ -35,6 +36,7 @@ impl Pebble {
             home: tempfile::tempdir().expect("a folder"),
             api: free("127.0.0.1"),
             http,
+            tls: 1,
             seconds,
             bad_nonces: "15",
         }
@@ -70,6 +72,12 @@ impl PebblePlan {
         self.http
     }
 
+    /// Validating by handshakes too, at this port of the same address.
+    pub(crate) fn tls(mut self, port: u16) -> Self {
+        self.tls = port;
+        self
+    }
+
     /// Without the bad nonces that doorward has to cope with: other clients give up sooner.
     pub(crate) fn patient(mut self) -> Self {
         self.bad_nonces = "0";
@@ -93,7 +101,7 @@ impl PebblePlan {
             "certificate": file("api.pem"),
             "privateKey": file("api.key"),
             "httpPort": self.http.port(),
-            "tlsPort": 1,
+            "tlsPort": self.tls,
             "ocspResponderURL": "",
             "externalAccountBindingRequired": false,
             "certificateValidityPeriod": self.seconds,

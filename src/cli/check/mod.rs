@@ -1,21 +1,21 @@
 //! `doorward check`: what `run` would load, loaded and judged, and nothing started.
 
+mod certificates;
+
 use std::fmt;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
 
-use crate::backend::Registry;
-use crate::certs::{Bundle, Certificate, CertificateError, directory, unix_now};
+use crate::backend::{Registry, StickyKey};
 use crate::config::{self, CertificateChoice, Config, DnsSolver, Fault, HttpsPolicy, Loaded, RouteHost, Storage};
 use crate::dns;
 use crate::names::HostPattern;
-use crate::storage::{FileStorage, certs_in_storage};
+use crate::storage::FileStorage;
 
-/// The most hosts that one warning lists.
-const HOSTS_SHOWN: usize = 5;
+pub use certificates::certificates;
 
 /// Something that the config needs and that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -126,7 +126,7 @@ pub fn issuer(config: &Config) -> Vec<Problem> {
 pub fn backends(config: &Config) -> Vec<Problem> {
     let of_routes = config.routes.iter().map(|route| &route.backend).filter(|backend| backend.name.is_empty());
     let all = config.backends.iter().chain(of_routes);
-    let unusable = |backend| Registry::default().backends([backend]).err();
+    let unusable = |backend| Registry::new(StickyKey::new(&[])).backends([backend]).err();
     all.filter_map(unusable)
         .map(|unusable| Problem::error(format!("backend {}", unusable.backend), unusable.source.to_string()))
         .collect()
@@ -169,107 +169,8 @@ fn stored_solvers(config: &Config) -> Vec<DnsSolver> {
     runtime.ok().and_then(|runtime| runtime.block_on(dns::load_all(&storage)).ok()).unwrap_or_default()
 }
 
-/// What is wrong with the certificates in the directories, and with what routes and listeners expect of them.
-#[must_use]
-pub fn certificates(config: &Config) -> Vec<Problem> {
-    let folders = config.certificates.directories.iter().flat_map(|folder| directory::examine(folder));
-    judge(config, folders.chain(stored(config)).collect())
-}
-
-/// What was imported, generated or got before. A storage that is not there yet has nothing.
-fn stored(config: &Config) -> Vec<(PathBuf, Result<Certificate, CertificateError>)> {
-    let Storage::File { path } = &config.storage;
-    certs_in_storage(path)
-        .into_iter()
-        .map(|(file, id)| {
-            let name = file.display().to_string();
-            let read = std::fs::read(&file);
-            let read = read.map_err(|error| CertificateError::Read { file: name.clone(), reason: error.to_string() });
-            let result =
-                read.and_then(|text| Bundle::from_text(id, &name, &text, unix_now()).map(|bundle| bundle.certificate));
-            (file, result)
-        })
-        .collect()
-}
-
-fn judge(config: &Config, examined: Vec<(PathBuf, Result<Certificate, CertificateError>)>) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let mut found = Vec::new();
-    for (path, result) in examined {
-        match result {
-            Err(error) => problems.push(Problem::error(path.display(), error.to_string())),
-            Ok(certificate) => {
-                let warnings = certificate.warnings(unix_now());
-                problems.extend(warnings.iter().map(|warning| Problem::warning(path.display(), warning.to_string())));
-                found.push(certificate);
-            }
-        }
-    }
-    for route in &config.routes {
-        let CertificateChoice::Id(id) = &route.certificate else { continue };
-        let subject = format!("route {}", route.name);
-        let patterns: Vec<HostPattern> = route.hosts.iter().filter_map(pattern).cloned().collect();
-        match found.iter().find(|certificate| certificate.id() == id) {
-            None => problems.push(Problem::error(subject, missing(id.as_str(), &found))),
-            Some(certificate) if !certificate.covers_all(&patterns) => {
-                let message = format!("the certificate {id} does not cover all of the route's hosts");
-                problems.push(Problem::warning(subject, message));
-            }
-            Some(_) => {}
-        }
-    }
-    for listener in &config.listeners {
-        let Some(id) = &listener.default_certificate else { continue };
-        // Those that doorward made are in the storage.
-        if !id.as_str().starts_with("cert-") && !found.iter().any(|certificate| certificate.id() == id) {
-            let subject = format!("listener {}: default_certificate", listener.address);
-            problems.push(Problem::error(subject, missing(id.as_str(), &found)));
-        }
-    }
-    problems.extend(uncovered(config, &found));
-    problems
-}
-
-/// Hosts that nothing has a certificate for, as far as it can be seen from here.
-fn uncovered(config: &Config, found: &[Certificate]) -> Option<Problem> {
-    let made = |choice: &CertificateChoice| {
-        matches!(choice, CertificateChoice::Auto | CertificateChoice::SelfSigned | CertificateChoice::OnDemand)
-    };
-    let patterns_where = |wanted: &dyn Fn(&CertificateChoice) -> bool| -> Vec<&HostPattern> {
-        let routes = config.routes.iter().filter(|route| route.https != HttpsPolicy::Off && wanted(&route.certificate));
-        routes.flat_map(|route| route.hosts.iter().filter_map(pattern)).collect()
-    };
-    let to_be_made = patterns_where(&made);
-    let mut bare: Vec<String> = patterns_where(&|choice| *choice == CertificateChoice::Directory)
-        .into_iter()
-        .filter(|host| !to_be_made.contains(host))
-        .filter(|host| !found.iter().any(|certificate| certificate.names().iter().any(|name| name.covers(host))))
-        .map(ToString::to_string)
-        .collect();
-    if bare.is_empty() {
-        return None;
-    }
-    let more = bare.len().saturating_sub(HOSTS_SHOWN);
-    bare.truncate(HOSTS_SHOWN);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let message = format!(
-        "no certificate for {}{more}: put one into a folder of [certificates] directories, or write certificate = \"auto\"",
-        bare.join(", ")
-    );
-    Some(Problem::warning("routes", message))
-}
-
 fn pattern(host: &RouteHost) -> Option<&HostPattern> {
     if let RouteHost::Pattern(pattern) = host { Some(pattern) } else { None }
-}
-
-fn missing(id: &str, found: &[Certificate]) -> String {
-    let ids: Vec<&str> = found.iter().map(|certificate| certificate.id().as_str()).collect();
-    let near = ids.iter().max_by(|a, b| strsim::jaro(id, a).total_cmp(&strsim::jaro(id, b)));
-    match near {
-        Some(near) => format!("no certificate {id:?} is in the directories or the storage; the nearest is {near:?}"),
-        None => format!("no certificate {id:?} is in the directories or the storage; they have none"),
-    }
 }
 
 impl Problem {
@@ -300,10 +201,10 @@ impl fmt::Display for Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::certs::testing::{Order, TestCa};
+    use crate::certs::testing::TestCa;
 
     /// A config with these lines, loaded from a folder that also holds `ca.pem` with this text.
-    fn config(folder: &Path, lines: &str, ca: &str) -> Config {
+    pub(super) fn config(folder: &Path, lines: &str, ca: &str) -> Config {
         let file = folder.join("doorward.toml");
         std::fs::write(folder.join("ca.pem"), ca).expect("a file");
         let text = format!("[[listener]]\naddress = \":443\"\n{lines}");
@@ -311,44 +212,8 @@ mod tests {
         config::load(&file).unwrap_or_else(|faults| panic!("{faults}")).config
     }
 
-    fn shown(problems: &[Problem]) -> Vec<String> {
+    pub(super) fn shown(problems: &[Problem]) -> Vec<String> {
         problems.iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn certificates_are_held_against_what_routes_expect() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let route = |host: &str, rest: &str| format!("[[route]]\nhosts = [\"{host}\"]\nbackend = 3000\n{rest}\n");
-        let lines = ["default_certificate = \"app\"\n".to_owned()]
-            .into_iter()
-            .chain([
-                route("a.example.com", ""),
-                route("b.example.com", "certificate = \"apps\""),
-                route("c.example.com", "certificate = \"other\""),
-                route("d.example.org", ""),
-                route("e.example.org", "certificate = \"self-signed\""),
-                route("e.example.org", "path = \"/x\""),
-            ])
-            .collect::<String>();
-        let config = config(folder.path(), &lines, "");
-        let ca = TestCa::new("check");
-        let examined = vec![
-            (PathBuf::from("apps"), Ok(ca.certificate("apps", Order::new(&["*.example.com"])))),
-            (PathBuf::from("old"), Ok(ca.certificate("old", Order::new(&["x.example.net"]).valid(-9, -2)))),
-            (PathBuf::from("bad"), Err(CertificateError::Empty { file: "bad/ssl.key".to_owned() })),
-        ];
-        let problems = shown(&judge(&config, examined));
-        assert_eq!(problems.len(), 5, "{problems:#?}");
-        assert!(problems[0].starts_with("warning: old: expired on "), "{problems:#?}");
-        assert_eq!(
-            problems[1..],
-            [
-                "bad: bad/ssl.key is empty: copy it again",
-                "route c.example.com: no certificate \"other\" is in the directories or the storage; the nearest is \"old\"",
-                "listener [::]:443: default_certificate: no certificate \"app\" is in the directories or the storage; the nearest is \"apps\"",
-                "warning: routes: no certificate for d.example.org: put one into a folder of [certificates] directories, or write certificate = \"auto\"",
-            ]
-        );
     }
 
     #[test]

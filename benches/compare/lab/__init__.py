@@ -1,0 +1,1 @@
+"""The comparison of doorward with nginx, HAProxy and Caddy. `../run` is the command."""

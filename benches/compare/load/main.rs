@@ -1,0 +1,70 @@
+//! The comparison's load tool: what h2load cannot do. `benches/compare/run` drives it, and reads the line of JSON
+//! that each verb prints. It knows nothing of doorward.
+
+mod certificates;
+mod handshakes;
+mod idle;
+mod latency;
+mod tls;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Makes certificates, handshakes, idle connections and requests at a fixed rate, for `benches/compare/run`.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Makes certificates below a CA, which is made where there is none yet.
+    Certificates(certificates::Order),
+    /// Connects, asks for one small thing and closes, again and again.
+    Handshakes {
+        #[command(flatten)]
+        target: tls::Target,
+        #[command(flatten)]
+        load: handshakes::Load,
+    },
+    /// Opens connections, one request on each, and holds them until stdin ends.
+    Idle {
+        #[command(flatten)]
+        target: tls::Target,
+        /// How many.
+        #[arg(long)]
+        connections: usize,
+        /// HTTP/2, else HTTP/1.1.
+        #[arg(long)]
+        h2: bool,
+    },
+    /// Sends requests at a fixed rate and tells how long the answers took.
+    Latency {
+        #[command(flatten)]
+        target: tls::Target,
+        #[command(flatten)]
+        load: latency::Load,
+    },
+}
+
+fn main() {
+    // `cargo bench` runs every bench; by itself this one has nothing to measure.
+    if std::env::args().skip(1).eq(["--bench".to_owned()]) {
+        println!("load: run by benches/compare/run");
+        return;
+    }
+    let report = match Arguments::parse().verb {
+        Verb::Certificates(order) => certificates::make(&order),
+        Verb::Handshakes { target, load } => handshakes::run(&target, &load),
+        Verb::Idle { target, connections, h2 } => idle::run(&target, connections, h2),
+        Verb::Latency { target, load } => latency::run(&target, &load),
+    };
+    println!("{report}");
+}
+
+/// Reads a whole file that has to be there.
+fn read(path: &PathBuf) -> Vec<u8> {
+    std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
