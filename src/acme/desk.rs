@@ -70,14 +70,16 @@ pub(super) enum Next {
 }
 
 impl Desk {
-    /// Looks after one more, from now on; one that is there stays as it is.
-    pub(super) fn add(&mut self, wanted: Wanted, now: SystemTime) {
+    /// Looks after one more, from now on; one that is there stays as it is. Returns whether it is new.
+    pub(super) fn add(&mut self, wanted: Wanted, now: SystemTime) -> bool {
         let id = wanted.id.clone();
-        if !self.entries.contains_key(&id) {
+        let is_new = !self.entries.contains_key(&id);
+        if is_new {
             let (tended, stage) = (Arc::new(Tended::new(wanted)), Stage::Due(now));
             self.entries.insert(id.clone(), Entry { tended, stage, again: false, asking: false });
             self.due.insert((now, id));
         }
+        is_new
     }
 
     /// Keeps those for which `stays`; what is under way for others is cut.

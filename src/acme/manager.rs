@@ -15,12 +15,13 @@ use super::line::{Class, Waiting};
 use super::network::Network;
 use super::outage::IssuerStatus;
 use super::plan::Step;
+use super::record::key_type_name;
 use super::tended::Tended;
 use super::tending::Shared;
 use super::wanted::{Wanted, by_id, wildcards};
 use super::{Clock, Dns01, Http01, Pace, Solver, State, Status, TlsAlpn01};
-use crate::certs::{Challenges, LocalIssuer, Table};
-use crate::config::{self, CertificateId};
+use crate::certs::{Challenges, KeyKind, LocalIssuer, Table};
+use crate::config::{self, CertificateId, KeyType};
 use crate::dns;
 use crate::drain::Watch;
 use crate::names::HostPattern;
@@ -107,8 +108,16 @@ impl Manager {
         self.update_self_signed(&wanted, self_signed);
         let now = self.now();
         let mut desk = self.shared.desk();
-        wanted.into_values().for_each(|wanted| desk.add(wanted, now));
+        let mut hurried = false;
+        for wanted in wanted.into_values() {
+            let asked = wanted.asked.is_some();
+            hurried |= desk.add(wanted, now) && asked;
+        }
         drop(desk);
+        // An operator waits for it.
+        if let Some(acme) = self.shared.acme().filter(|_| hurried) {
+            self.shared.outages.hurry(&acme);
+        }
         self.wake();
     }
 
@@ -178,12 +187,14 @@ impl Manager {
         let own = tended.wanted.acme(acme);
         let mut status = tended.status();
         status.issuer = own.as_ref().map(|acme| acme.issuer.name.clone());
+        let served = self.shared.services.table.get(&tended.wanted.id).filter(|_| status.state == State::Valid);
+        status.pending = own.as_ref().zip(served).and_then(|(acme, served)| pending(acme.key, served.key_kind()));
         if status.state == State::Waiting
-            && let Some((why, since, next)) = own.as_ref().and_then(|acme| self.shared.outages.all_down(acme))
+            && let Some((why, asked, next)) = own.as_ref().and_then(|acme| self.shared.outages.all_down(acme))
         {
             status.state = State::Failing;
             status.last_error = Some(format!("{why} (the CA is down, and asked again later)"));
-            status.last_failure = Some(since);
+            status.last_failure = Some(asked);
             status.next_attempt = Some(next);
         }
         status
@@ -262,6 +273,17 @@ impl std::fmt::Debug for Manager {
     }
 }
 
+/// That the key is of another kind than the config has now: it is taken up at the renewal.
+fn pending(wanted: KeyType, kind: KeyKind) -> Option<String> {
+    let same = match wanted {
+        KeyType::P256 => kind == KeyKind::EcdsaP256,
+        KeyType::P384 => kind == KeyKind::EcdsaP384,
+        KeyType::Rsa2048 => kind == KeyKind::Rsa(2048),
+    };
+    let wanted = key_type_name(wanted);
+    (!same).then(|| format!("its key is {kind}; from its renewal on it is {wanted}, as the config has it now"))
+}
+
 /// Says which changes certificates that there are take up only when they are renewed.
 fn say_what_waits(before: Option<&config::Acme>, now: Option<&config::Acme>) {
     let (Some(before), Some(now)) = (before, now) else { return };
@@ -287,6 +309,19 @@ fn solvers(services: &Services) -> Vec<Arc<dyn Solver>> {
         Arc::new(TlsAlpn01::new(challenges, storage, clock())),
         Arc::new(Dns01::new(Arc::clone(&services.dns))),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_the_config_has_otherwise_waits_for_the_renewal() {
+        let said = pending(KeyType::P384, KeyKind::EcdsaP256).expect("another");
+        assert!(said.contains("ECDSA P-256") && said.contains("p384") && said.contains("renewal"), "{said}");
+        assert_eq!(pending(KeyType::P256, KeyKind::EcdsaP256), None);
+        assert_eq!(pending(KeyType::Rsa2048, KeyKind::Rsa(2048)), None);
+    }
 }
 
 #[cfg(test)]

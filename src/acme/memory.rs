@@ -114,6 +114,10 @@ mod tests {
         let mut again = Memory::load(&storage, &id).await.expect("loads");
         assert_eq!(again, memory);
         assert_eq!(again.resting("one", second), None);
+        // By other settings it is asked at once.
+        again.tried_by("these".to_owned());
+        assert!(again.clone().by("these").has_failures());
+        assert!(!again.clone().by("others").has_failures());
         again.worked("one");
         again.failed = Failed::default();
         again.save(&storage, &id).await.expect("saves");

@@ -36,6 +36,8 @@ pub(super) struct Outages {
 struct Outage {
     issuer: String,
     since: u64,
+    /// When it was asked last.
+    asked: u64,
     /// When it is asked again.
     next: u64,
     questions: u32,
@@ -100,7 +102,8 @@ impl Outages {
         Some(AcmeError::Down { error: outage.error.clone(), until: from_unix(outage.next) })
     }
 
-    /// Why none of the issuers is asked, where all of them are down; since when, and until when.
+    /// Why none of the issuers is asked, where all of them are down; when they were asked last, and are
+    /// asked again.
     pub(super) fn all_down(&self, acme: &config::Acme) -> Option<(String, u64, u64)> {
         let down = self.lock();
         let all: Option<Vec<_>> =
@@ -112,9 +115,9 @@ impl Outages {
                 several.iter().map(|(name, one)| format!("{name}: {}", one.error)).collect::<Vec<_>>().join("; ")
             }
         };
-        let since = all.iter().map(|(_, one)| one.since).max()?;
+        let asked = all.iter().map(|(_, one)| one.asked).max()?;
         let next = all.iter().map(|(_, one)| one.next).min()?;
-        Some((text, since, next))
+        Some((text, asked, next))
     }
 
     /// Whether an order failed because the CA is down, by asking it a small question. One that said when to come
@@ -143,7 +146,8 @@ impl Outages {
         );
         let settings = settings_of(acme);
         let (name, since) = (issuer.name.clone(), unix(now));
-        let outage = Outage { issuer: name, since, next, questions: 1, error: why, settings, asking: false };
+        let outage =
+            Outage { issuer: name, since, asked: since, next, questions: 1, error: why, settings, asking: false };
         self.gauge.with_label_values(&[&issuer.name]).set(0);
         self.save(&issuer.directory, &outage).await;
         self.lock().insert(issuer.directory.clone(), outage);
@@ -197,6 +201,7 @@ impl Outages {
             }
             Err(error) => {
                 outage.questions = outage.questions.saturating_add(1);
+                outage.asked = unix(now);
                 outage.next = self.next(outage.questions, error.retry_after(), now);
                 outage.error = error.to_string();
                 outage.asking = false;

@@ -317,6 +317,46 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_failed_by_other_settings_is_tried_at_once_also_after_a_restart() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let services = services(folder.path());
+        let (one, acme) = (wanted("app", "a.apps.test"), Arc::new(config::Acme::default()));
+        let eab = |key: &str| {
+            let mut acme = config::Acme::default();
+            acme.issuer.eab = Some(config::Eab { key_id: "id".to_owned(), hmac_key: key.to_owned() });
+            Arc::new(acme)
+        };
+        let fail = async |acme: &Arc<config::Acme>| {
+            let failure = Failure::after(None, &AcmeError::Ended("invalid"), Pace::default(), services.clock.now());
+            let failure = failure.by(settings(&services, acme, &one));
+            failure.save(&*services.storage, &one.id).await.expect("stored");
+        };
+        let step = async |acme: &Arc<config::Acme>| plan(&services, Some(acme), &one, false, &Vec::new()).await;
+        fail(&acme).await;
+        assert_eq!(step(&acme).await.state, State::Failing, "the same: it waits");
+        let other = step(&eab("a")).await;
+        assert!(other.state == State::Waiting && other.failure.is_none(), "another issuer: it begins anew");
+        // A secret that was mended counts, though it is shown nowhere.
+        fail(&eab("a")).await;
+        assert_eq!(step(&eab("a")).await.state, State::Failing);
+        assert_eq!(step(&eab("b")).await.state, State::Waiting);
+        // So does whoever can change the name's zone.
+        fail(&acme).await;
+        let solver = |zone: &str, token: &str| {
+            let provider = config::DnsProvider::find("cloudflare").expect("known");
+            let token = [("api_token".to_owned(), token.to_owned())].into();
+            config::DnsSolver::new("s".to_owned(), provider, vec![zone.parse().expect("a zone")], token).expect("sound")
+        };
+        services.dns.configure(&[solver("other.test", "x")], crate::dns::Resolver::new(&[]));
+        assert_eq!(step(&acme).await.state, State::Failing, "another's zone");
+        services.dns.configure(&[solver("apps.test", "x")], crate::dns::Resolver::new(&[]));
+        assert_eq!(step(&acme).await.state, State::Waiting);
+        fail(&acme).await;
+        services.dns.configure(&[solver("apps.test", "y")], crate::dns::Resolver::new(&[]));
+        assert_eq!(step(&acme).await.state, State::Waiting, "its token was mended");
+    }
+
+    #[tokio::test]
     async fn what_an_operator_brought_covers_and_what_a_ca_gave_for_others_does_not() {
         let folder = tempfile::tempdir().expect("a folder");
         let services = services(folder.path());

@@ -62,7 +62,8 @@ impl Record {
     }
 }
 
-fn key_type_name(kind: KeyType) -> &'static str {
+/// As the config has it.
+pub(super) fn key_type_name(kind: KeyType) -> &'static str {
     match kind {
         KeyType::P256 => "p256",
         KeyType::P384 => "p384",

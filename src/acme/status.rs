@@ -33,6 +33,8 @@ pub struct Status {
     pub last_failure: Option<u64>,
     /// When the next attempt may be made.
     pub next_attempt: Option<u64>,
+    /// What the config has changed that is taken up only at the renewal.
+    pub pending: Option<String>,
     /// Names, and how far the last order is with each.
     pub progress: Vec<(String, String)>,
 }
@@ -103,6 +105,19 @@ impl Kept {
 async fn meta(storage: &dyn Storage, id: &CertificateId) -> Result<Meta, StorageError> {
     let meta = storage.read(&keys::certificate_meta(id)).await?;
     Ok(meta.and_then(|meta| serde_json::from_slice(&meta).ok()).unwrap_or_default())
+}
+
+impl Kept {
+    /// The same, with what is not the certificate's own failure: that its CA is down, by whoever looks after it now.
+    #[must_use]
+    pub fn with(mut self, status: Option<&Status>) -> Self {
+        if let Some(status) = status.filter(|status| status.state == State::Failing && status.failures == 0) {
+            self.last_error = status.last_error.clone();
+            self.last_failure = status.last_failure;
+            self.next_attempt = status.next_attempt;
+        }
+        self
+    }
 }
 
 /// What is going on with a wanted certificate.

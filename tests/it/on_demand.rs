@@ -35,7 +35,7 @@ fn orders(door: &Doorward) -> usize {
 
 /// What the client is told where there is no certificate.
 fn alert(door: &Doorward, name: &str) -> String {
-    let Err(fault) = Tls::with(client_config(&["http/1.1"]), door.bound("https"), name) else {
+    let Err(fault) = Tls::with(client_config(&["http/1.1"]), door.https, name) else {
         panic!("{name} has a certificate that the tests' CA issued")
     };
     fault.to_string()

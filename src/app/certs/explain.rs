@@ -138,6 +138,7 @@ impl Desk {
 
     async fn explain_orders(&self, out: &mut Explanation, id: &CertificateId) -> Result<(), Refused> {
         let kept = acme::Kept::load(&**self.vault.storage(), id, SystemTime::now()).await?;
+        let kept = kept.with(self.acme(id).as_ref());
         out.last_error = kept.last_error;
         out.last_attempt = kept.last_failure;
         out.next_attempt = kept.next_attempt.or(kept.renew_at);

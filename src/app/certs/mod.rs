@@ -154,7 +154,7 @@ impl Desk {
 
     /// How ACME stands with one certificate, where it looks after it.
     fn acme(&self, id: &CertificateId) -> Option<acme::Status> {
-        self.manager()?.status().into_iter().find(|status| status.id == id.as_str())
+        self.manager()?.status_one(id)
     }
 
     /// The folder or file of a certificate that comes from one.

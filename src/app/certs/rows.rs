@@ -32,8 +32,8 @@ impl Desk {
         let id = self.find(of).await?;
         let look = self.look().await?;
         let row = self.row(&id, &look).await?;
-        let kept = acme::Kept::load(&**self.vault.storage(), &id, SystemTime::now()).await?;
         let status = look.statuses.get(id.as_str());
+        let kept = acme::Kept::load(&**self.vault.storage(), &id, SystemTime::now()).await?.with(status);
         let served = self.table.get(&id);
         let since = self.vault.about(&id).await?.map(|about| about.since).filter(|since| *since > 0);
         let versions = self.vault.versions(&id).await?;
@@ -119,7 +119,8 @@ impl Desk {
     async fn row(&self, id: &CertificateId, look: &Look) -> Result<Row, Refused> {
         let mut row = Row { id: id.to_string(), ..Row::default() };
         let (origin, folder) = (self.origin(id, look).await?, look.folder(id));
-        let (kept, status) = (self.kept(id, look).await?, look.statuses.get(id.as_str()));
+        let status = look.statuses.get(id.as_str());
+        let kept = self.kept(id, look).await?.with(status);
         row.used_by = look.usage.get(id).into_iter().flatten().cloned().collect();
         row.source = folder.map(|status| status.path.display().to_string());
         let local = self.live.as_ref().and_then(|live| live.local.renews_at(id));
@@ -145,6 +146,8 @@ impl Desk {
             row.stand_out("revoked", format!("it was revoked on {}", day(at)));
         }
         describe_orders(&mut row, status, &kept);
+        // No fault, so it does not stand out.
+        row.messages.extend(status.and_then(|status| status.pending.clone()));
         describe_switch(&mut row, &look.disabled);
         Ok(row)
     }
