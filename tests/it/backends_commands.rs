@@ -92,9 +92,11 @@ fn endpoints_come_and_go_under_load_and_no_request_is_lost() {
 
 #[test]
 fn a_command_outlasts_a_reload_and_what_is_under_way_is_waited_for() {
-    let one = Origin::scripted(|_, stream| {
+    let go_on = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&go_on);
+    let one = Origin::scripted(move |_, stream| {
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha").is_ok() && {
-            std::thread::sleep(Duration::from_millis(700));
+            within("leave to go on", || told.load(Ordering::SeqCst).then_some(()));
             stream.write_all(b"lf").is_ok()
         }
     });
@@ -109,6 +111,7 @@ fn a_command_outlasts_a_reload_and_what_is_under_way_is_waited_for() {
     let drained = door.verb(&["backends", "drain", &address, "--backend", "app", "--wait", "100ms"]);
     assert_eq!(drained.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&drained.stderr).contains("1 request still under way"), "{drained:?}");
+    go_on.store(true, Ordering::SeqCst);
     let mut client = under_way;
     assert_eq!(client.reply().text(), "half");
     let drained = door.verb(&["backends", "drain", &address, "--wait", "10s"]);
