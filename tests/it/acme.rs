@@ -47,8 +47,13 @@ fn a_ca_that_is_down_holds_up_nobody_and_is_asked_again() {
         .certificate("other", &ca().leaf(&["other.example.test"]).issue())
         .route(&format!("hosts = [\"other.example.test\"]\nbackend = \"{}\"", origin.address))
         .start();
-    // One line for the CA, however many certificates wait for it.
-    door.wait_log(0, "the failure", |line| line["level"] == "ERROR" && line["issuer"] == "pebble");
+    // One line for all certificates, and `status` says for which.
+    let down = |line: &serde_json::Value| line["message"].as_str().is_some_and(|text| text.contains("the CA is down"));
+    door.wait_log(0, "that it is down", |line| down(line) && line["issuer"] == "pebble");
+    let status = door.verb(&["status"]);
+    let said = String::from_utf8_lossy(&status.stdout);
+    assert!(said.contains("DOWN since") && said.contains("FAILING") && said.contains("cannot be reached"), "{said}");
+    assert_eq!(door.log().iter().filter(|line| down(line)).count(), 1);
     assert_eq!(door.curl("https://other.example.test/").run().status, 200);
     assert_eq!(issuer(&door, HOST), None, "nothing to serve yet");
 }

@@ -103,17 +103,21 @@ fn a_command_outlasts_a_reload_and_what_is_under_way_is_waited_for() {
     let two = slow("two");
     let door = door(&[&one, &two], "");
     let address = one.address.to_string();
-    let under_way = within("one there", || {
+    // In turn: the first or the second goes to the one that holds it.
+    let seen = || one.seen().len() + two.seen().len();
+    let mut clients = Vec::new();
+    while one.seen().is_empty() {
         let mut client = Tls::connect(door.https, HOST);
         client.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n"));
-        (!one.seen().is_empty()).then_some(client)
-    });
+        clients.push(client);
+        within("an endpoint to have it", || (seen() == clients.len()).then_some(()));
+    }
     let drained = door.verb(&["backends", "drain", &address, "--backend", "app", "--wait", "100ms"]);
     assert_eq!(drained.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&drained.stderr).contains("1 request still under way"), "{drained:?}");
     go_on.store(true, Ordering::SeqCst);
-    let mut client = under_way;
-    assert_eq!(client.reply().text(), "half");
+    let mut under_way = clients.pop().expect("a client");
+    assert_eq!(under_way.reply().text(), "half");
     let drained = door.verb(&["backends", "drain", &address, "--wait", "10s"]);
     assert!(drained.status.success(), "{drained:?}");
     assert!(String::from_utf8_lossy(&drained.stdout).contains("draining"), "{drained:?}");
