@@ -115,7 +115,7 @@ impl Proxy {
             known,
             metrics,
             access,
-            crew: Rc::default(),
+            crew: http2::Crew::spawn(),
             next_id: Cell::new(fastrand::u64(..)),
         })
     }

@@ -1,7 +1,6 @@
 //! Heads between HTTP/2 and the form that all doors share.
 
 use base64::Engine as _;
-use bytes::Bytes;
 use h2::RecvStream;
 use h2::ext::Protocol;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, request};
@@ -115,9 +114,7 @@ pub(super) fn http_head(head: &ResponseHead, framing: Framing) -> Response<()> {
 
 /// Says how long the body is.
 pub(super) fn insert_length(map: &mut HeaderMap, length: u64) {
-    let mut text = Vec::with_capacity(20);
-    http1::number(&mut text, length);
-    if let Ok(length) = HeaderValue::from_maybe_shared(Bytes::from(text)) {
+    if let Ok(length) = HeaderValue::from_bytes(http1::decimal(length, &mut [0; 20])) {
         map.insert(http::header::CONTENT_LENGTH, length);
     }
 }
