@@ -18,7 +18,7 @@ use crate::backend::Registry;
 use crate::certs::Challenges;
 use crate::config::{self, Config, ListenerProtocol, MetricsListener};
 use crate::drain;
-use crate::listen::{Door, Listener, ListenerSettings, Permits, Shared, Worker};
+use crate::listen::{Door, Listener, ListenerSettings, Peers, Permits, Shared, Worker};
 use crate::metrics::Metrics;
 use crate::net;
 use crate::proxy::{AccessLog, Entrance, SecureDoor, Settings};
@@ -103,6 +103,7 @@ pub(super) fn start(config: Config, mut options: Options) -> Result<App, StartEr
         disabled: Arc::clone(options.table.disabled()),
         access,
         permits: Permits::new(most_connections(&config), config.limits.handshakes),
+        peers: Peers::default(),
         restarts,
     };
     let mut workers = Vec::new();

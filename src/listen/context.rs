@@ -9,9 +9,9 @@ use arc_swap::ArcSwap;
 use prometheus::IntCounter;
 use tokio::time::Instant;
 
-use super::Permits;
 use super::handshakes::Handshakes;
 use super::metrics::ListenMetrics;
+use super::{Peers, Permits};
 use crate::certs::{Challenges, Disabled};
 use crate::drain::{self, Drain};
 use crate::proxy::{AccessLog, Known, Proxy, ProxyMetrics, Settings};
@@ -32,12 +32,16 @@ pub struct Shared {
     pub access: AccessLog,
     /// What all workers together may have under way.
     pub permits: Permits,
+    /// All workers, as they see each other.
+    pub peers: Peers,
     /// Counts workers that had to be started again.
     pub restarts: IntCounter,
 }
 
 /// What everything on one worker shares.
 pub(super) struct Context {
+    /// Which worker this is.
+    pub(super) index: usize,
     pub(super) shared: Shared,
     pub(super) proxy: Rc<Proxy>,
     pub(super) metrics: ListenMetrics,
@@ -47,11 +51,11 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn new(shared: Shared, metrics: ListenMetrics, proxy: ProxyMetrics) -> Self {
+    pub(super) fn new(index: usize, shared: Shared, metrics: ListenMetrics, proxy: ProxyMetrics) -> Self {
         let known = Known { challenges: Arc::clone(&shared.challenges), disabled: Arc::clone(&shared.disabled) };
         let proxy = Proxy::spawn(Arc::clone(&shared.settings), known, proxy, shared.access.clone());
         let (drain, _) = drain::channel();
-        Self { shared, proxy, metrics, drain, handshakes: Handshakes::default(), complained: Cell::new(None) }
+        Self { index, shared, proxy, metrics, drain, handshakes: Handshakes::default(), complained: Cell::new(None) }
     }
 
     /// Whether a complaint that comes again and again is to be logged once more.

@@ -1,12 +1,14 @@
 //! Listeners: accept loops, limits, and the whole trip of a connection. Floor 6.
 //!
 //! Each [`Worker`] is a thread with a runtime of its own, its own socket on every address, its own pools and
-//! counters. Workers share nothing but what others publish and two counts of permits.
+//! counters. Workers share nothing but what others publish, two counts of permits, and how many connections each has:
+//! [`Peers`] sees that they come close.
 
 mod connection;
 mod context;
 mod handshakes;
 mod metrics;
+mod peers;
 mod tcp;
 mod worker;
 
@@ -17,6 +19,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 
 pub use context::Shared;
+pub use peers::Peers;
 pub use worker::{Worker, WorkerError};
 
 use crate::config::ListenerProtocol;

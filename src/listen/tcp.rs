@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::context::Context;
+use super::peers::Taken;
 use super::{Listener, connection};
 
 /// How long to wait after a failure that only time mends, such as too many open files.
@@ -48,7 +49,7 @@ pub(super) async fn accept(
         tokio::select! {
             biased;
             permit = Arc::clone(&context.shared.permits.connections).acquire_owned() => {
-                spawn(&context, &listener, stream, peer, permit.ok());
+                serve(&context, &listener, stream, peer, permit.ok());
             }
             _ = &mut stop => {
                 // It was taken, so it is served: those before it are about to be sent away.
@@ -65,6 +66,38 @@ pub(super) async fn accept(
     }
 }
 
+/// Serves a connection here, or where there is more room.
+fn serve(
+    context: &Rc<Context>,
+    listener: &Arc<Listener>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    permit: Option<OwnedSemaphorePermit>,
+) {
+    let Some(other) = context.shared.peers.with_room(context.index) else {
+        return spawn(context, listener, stream, peer, permit);
+    };
+    // Where it fails, the connection is gone.
+    let Ok(stream) = stream.into_std() else { return };
+    match other.give(Taken { listener: Arc::clone(listener), stream, peer, permit }) {
+        Ok(()) => context.metrics.given.inc(),
+        Err(taken) => {
+            context.metrics.load.inc();
+            take(context, taken);
+        }
+    }
+}
+
+/// Serves a connection that another worker took, and that is counted already.
+pub(super) fn take(context: &Rc<Context>, taken: Taken) {
+    let Taken { listener, stream, peer, permit } = taken;
+    context.metrics.load.dec();
+    match TcpStream::from_std(stream) {
+        Ok(stream) => spawn(context, &listener, stream, peer, permit),
+        Err(error) => tracing::error!(%peer, %error, "a connection that another worker took cannot be served"),
+    }
+}
+
 fn spawn(
     context: &Rc<Context>,
     listener: &Arc<Listener>,
@@ -76,6 +109,7 @@ fn spawn(
     let drain = context.drain.watch();
     context.metrics.accepted.inc();
     context.metrics.open.inc();
+    context.metrics.load.inc();
     tokio::task::spawn_local(async move {
         let _open = Open(&context);
         connection::serve(&context, &listener, stream, peer, drain).await;
@@ -89,6 +123,7 @@ struct Open<'a>(&'a Context);
 impl Drop for Open<'_> {
     fn drop(&mut self) {
         self.0.metrics.open.dec();
+        self.0.metrics.load.dec();
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use super::context::Context;
 use super::metrics::ListenMetrics;
+use super::peers::{Peer, Taken};
 use super::{Listener, Shared, tcp};
 use crate::proxy::ProxyMetrics;
 
@@ -37,9 +38,13 @@ pub struct Worker {
     thread: Option<JoinHandle<()>>,
 }
 
-enum Order {
+/// What a worker is told.
+#[derive(Debug)]
+pub(super) enum Order {
     Open(Arc<Listener>, std::net::TcpListener),
     Close(SocketAddr),
+    /// Serve a connection that another worker took.
+    Take(Taken),
     Drain(Duration, oneshot::Sender<bool>),
 }
 
@@ -50,9 +55,11 @@ impl Worker {
     /// [`WorkerError`].
     pub fn spawn(index: usize, shared: Shared, registry: &Registry) -> Result<Self, WorkerError> {
         let (orders, inbox) = mpsc::unbounded_channel();
-        let listen = ListenMetrics::new(registry)?;
+        let listen = ListenMetrics::new(index, registry)?;
         let open = listen.open.clone();
-        let mut life = Life { shared, inbox, sockets: HashMap::new(), listen, proxy: ProxyMetrics::new(registry)? };
+        shared.peers.join(&Peer { open: listen.load.clone(), orders: orders.downgrade() });
+        let mut life =
+            Life { index, shared, inbox, sockets: HashMap::new(), listen, proxy: ProxyMetrics::new(registry)? };
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || life.run())?;
         Ok(Self { orders, open, thread: Some(thread) })
     }
@@ -101,6 +108,7 @@ impl Drop for Worker {
 
 /// A worker's thread: what outlives a restart of its runtime.
 struct Life {
+    index: usize,
     shared: Shared,
     inbox: mpsc::UnboundedReceiver<Order>,
     /// By the bound address: no two sockets of a worker share one.
@@ -125,7 +133,8 @@ impl Life {
             Err(error) => return tracing::error!(%error, "a worker has no runtime"),
         };
         runtime.block_on(async {
-            let context = Rc::new(Context::new(self.shared.clone(), self.listen.clone(), self.proxy.clone()));
+            let context =
+                Rc::new(Context::new(self.index, self.shared.clone(), self.listen.clone(), self.proxy.clone()));
             let mut accepting = Accepting::default();
             for (listener, socket) in self.sockets.values() {
                 accepting.open(&context, listener, socket);
@@ -142,15 +151,26 @@ impl Life {
                             self.sockets.remove(&bound);
                             accepting.stop.remove(&bound);
                         }
+                        Some(Order::Take(taken)) => tcp::take(&context, taken),
                         Some(Order::Drain(within, done)) => {
+                            self.shared.peers.close();
                             self.sockets.clear();
                             accepting.finish().await;
-                            tokio::select! {
-                                // Who asked may have stopped waiting.
-                                all = context.drain.drain(within) => drop(done.send(all)),
-                                // The handle is gone: what is still under way is cut.
-                                None = self.inbox.recv() => return,
-                            }
+                            let mut drained = std::pin::pin!(context.drain.drain(within));
+                            let all = loop {
+                                tokio::select! {
+                                    all = &mut drained => break all,
+                                    order = self.inbox.recv() => match order {
+                                        // Given before all were told; it is sent away like the others.
+                                        Some(Order::Take(taken)) => tcp::take(&context, taken),
+                                        Some(_) => {}
+                                        // The handle is gone: what is still under way is cut.
+                                        None => return,
+                                    },
+                                }
+                            };
+                            // Who asked may have stopped waiting.
+                            let _unheard = done.send(all);
                         }
                     },
                     Some(ended) = accepting.tasks.join_next() => rethrow(ended),

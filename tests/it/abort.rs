@@ -19,19 +19,10 @@ fn silent() -> (Origin, std::sync::mpsc::Receiver<()>) {
     (origin, seen)
 }
 
-fn gauge(door: &Doorward, name: &str) -> f64 {
-    let url = format!("http://{}/metrics", door.metrics());
-    let text = door.curl(&url).run().text();
-    text.lines()
-        .filter(|line| line.starts_with(name))
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-        .sum()
-}
-
 /// Whoever was there, nobody is left.
 fn check_nothing_is_left(door: &Doorward) {
     for name in ["doorward_requests_under_way", "doorward_connections_open", "doorward_tunnels_open"] {
-        within(&format!("{name} is 0"), || (gauge(door, name) == 0.0).then_some(()));
+        within(&format!("{name} is 0"), || (door.gauge(name) == 0.0).then_some(()));
     }
     assert!(!door.log().iter().any(|line| line.to_string().contains("panicked")), "{:?}", door.log());
 }

@@ -48,3 +48,4 @@ mod timeouts;
 mod tls;
 mod upgrades;
 mod websocket;
+mod workers;

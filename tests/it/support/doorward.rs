@@ -265,6 +265,13 @@ impl Doorward {
         self.bound(METRICS)
     }
 
+    /// The sum of the metrics whose lines begin so.
+    pub(crate) fn gauge(&self, name: &str) -> f64 {
+        let text = self.scrape();
+        let lines = text.lines().filter(|line| line.starts_with(name));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
     /// What `/metrics` answers.
     pub(crate) fn scrape(&self) -> String {
         let mut stream = TcpStream::connect(self.metrics()).expect("metrics");
