@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use tokio::time::Instant;
 
+use super::balance::Candidate;
 use super::tally::Counts;
 use super::{Backend, BackendAddress, BackendLimits, ConnectError, Endpoint, Origin, Place, Stream, Transport};
 use super::{connect, tls};
@@ -61,6 +62,8 @@ pub struct Pools {
     limits: Cell<BackendLimits>,
     /// By backend: how many requests were shared out.
     turns: RefCell<HashMap<u64, usize>>,
+    /// Room for those that a request could go to, lent to whoever picks.
+    pub(super) candidates: RefCell<Vec<Candidate>>,
 }
 
 /// What one worker knows of an endpoint.
@@ -73,7 +76,7 @@ pub(super) struct Local {
 
 impl Drop for Local {
     fn drop(&mut self) {
-        self.endpoint.tally.leave(&self.counts);
+        self.endpoint.standing.tally.leave(&self.counts);
     }
 }
 
@@ -139,6 +142,7 @@ impl Pools {
             tls: RefCell::default(),
             limits: Cell::new(limits),
             turns: RefCell::default(),
+            candidates: RefCell::default(),
         });
         tokio::task::spawn_local(sweep(Rc::downgrade(&this)));
         this
@@ -160,11 +164,7 @@ impl Pools {
     /// A kept connection to the endpoint that is still open, the one used last first. None as well where the
     /// endpoint has as much under way as it may: then there is none before [`Endpoint::admit`].
     pub fn take(&self, endpoint: &Endpoint) -> Option<Connection> {
-        let place = match &endpoint.limit {
-            None => Place::default(),
-            Some(limit) => limit.now()?,
-        };
-        self.take_at(endpoint, place).ok()
+        self.take_at(endpoint, endpoint.place()?).ok()
     }
 
     /// As [`Pools::take`], for whoever has a place; where there is none, the place is given back.
@@ -239,7 +239,7 @@ impl Pools {
 
     fn local(&self, endpoint: &Arc<Endpoint>) -> Rc<Local> {
         let new = || {
-            let counts = endpoint.tally.join();
+            let counts = endpoint.standing.tally.join();
             Rc::new(Local { endpoint: Arc::clone(endpoint), idle: RefCell::default(), counts })
         };
         Rc::clone(self.endpoints.borrow_mut().entry(endpoint.id).or_insert_with(new))
@@ -265,7 +265,7 @@ impl Idle {
     /// Whether it was made as connections are made now.
     fn is_current(&self, endpoint: &Endpoint) -> bool {
         endpoint.transport.as_ref().is_none_or(|transport| transport.current().generation == self.generation)
-            && endpoint.resolved.as_ref().zip(self.peer).is_none_or(|(resolved, ip)| resolved.leads_to(ip))
+            && endpoint.standing.resolved.as_ref().zip(self.peer).is_none_or(|(resolved, ip)| resolved.leads_to(ip))
     }
 
     /// Whether the backend has neither closed the connection nor sent anything, which it has no reason to.

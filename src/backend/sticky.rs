@@ -108,7 +108,7 @@ mod tests {
         let member = |address: &&str| Member {
             endpoint: Arc::new(Endpoint::new(address.parse().expect("an address"), None, None)),
             weight: 1,
-            backup: false,
+            tier: 0,
             drain: false,
         };
         let sticky = Sticky { cookie: "node".to_owned(), ..Sticky::default() };

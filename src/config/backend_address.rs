@@ -18,6 +18,8 @@ pub enum BackendAddress {
     Service(Hostname),
     /// A unix socket, by its absolute path.
     Unix(Box<str>),
+    /// One of a name's addresses; found out, and never written in the config.
+    At(Hostname, SocketAddr),
 }
 
 /// Why a text is no address of a backend.
@@ -84,8 +86,22 @@ impl BackendAddress {
         match self {
             Self::Socket(address) => Some(address.ip().to_string()),
             Self::Name(name, _) => Some(name.as_str().to_owned()),
+            Self::At(name, _) => Some(name.as_str().to_owned()),
             Self::Unix(_) | Self::Service(_) => None,
         }
+    }
+
+    /// Whether somebody may mean this one by these words: as it is shown, or, of one of a name's addresses, the name
+    /// and port or the address and port.
+    #[must_use]
+    pub fn is_called(&self, words: &str) -> bool {
+        let by_part = match self {
+            Self::At(name, socket) => {
+                words == socket.to_string() || words.strip_prefix(name.as_str()) == Some(&format!(":{}", socket.port()))
+            }
+            _ => false,
+        };
+        by_part || words == self.to_string()
     }
 }
 
@@ -135,6 +151,7 @@ impl fmt::Display for BackendAddress {
         match self {
             Self::Socket(address) => write!(f, "{address}"),
             Self::Name(name, port) => write!(f, "{name}:{port}"),
+            Self::At(name, socket) => write!(f, "{name}:{}@{}", socket.port(), socket.ip()),
             Self::Unix(path) => write!(f, "unix:{path}"),
             Self::Service(name) => write!(f, "srv:{name}"),
         }

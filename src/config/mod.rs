@@ -7,6 +7,7 @@
 mod acme;
 mod backend;
 mod backend_address;
+mod backend_endpoint;
 mod backend_health;
 mod backend_load;
 mod backend_tls;
@@ -40,8 +41,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use acme::{Acme, KeyType};
-pub use backend::{Backend, BackendProtocol, Endpoint, ProxyVersion};
+pub use backend::{Backend, BackendProtocol, ProxyVersion};
 pub use backend_address::{BackendAddress, BackendError};
+pub use backend_endpoint::{Addresses, Endpoint};
 pub use backend_health::{Check, Ejection};
 pub use backend_load::{Queue, Retry};
 pub use backend_tls::{BackendCa, BackendSni, BackendTls};

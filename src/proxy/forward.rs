@@ -161,10 +161,8 @@ where
     let upgrade = extended.or_else(|| headers::upgrade_asked(head));
     let backend = &*route.backend;
     let stuck = if backend.is_sticky() { backend.stuck(head.fields.all("cookie")) } else { None };
-    let key = || hash_key(&backend.balance, head, client);
-    let chosen = stuck.or_else(|| proxy.pools.pick(backend, key, &[]));
-    let mut endpoint = chosen.ok_or_else(Failure::no_endpoint)?;
-    let mut attempts = Attempts::new(proxy, backend);
+    let mut attempts = Attempts::new(proxy, backend, || hash_key(&backend.balance, head, client));
+    let mut endpoint = stuck.or_else(|| attempts.first()).ok_or_else(Failure::no_endpoint)?;
     let mut kept = proxy.pools.take(endpoint);
     let mut stale = false;
     loop {

@@ -139,6 +139,7 @@ address = "shop.internal:8443"
 weight = 2
 backup = true
 drain = true
+addresses = "one"
 [[backend.endpoints]]
 address = "unix:/run/shop.sock"
 [[backend.endpoints]]
