@@ -12,6 +12,7 @@ use rustls::ClientConfig;
 use tokio::time::Instant;
 
 use super::balance::Candidate;
+use super::standing::{Open, Standing};
 use super::tally::Counts;
 use super::{Backend, BackendAddress, BackendLimits, ConnectError, Endpoint, Origin, Place, Stream, Transport};
 use super::{connect, tls};
@@ -31,6 +32,7 @@ pub struct Connection {
     pub outbox: Outbox,
     /// Counts as in flight while it lives.
     flight: Flight,
+    open: Open,
     /// Which of its transport's configs it was made with.
     generation: u64,
     /// To which of a name's addresses it was made.
@@ -72,10 +74,13 @@ pub(super) struct Local {
     endpoint: Arc<Endpoint>,
     idle: RefCell<Vec<Idle>>,
     counts: Arc<Counts>,
+    /// Closes unused connections that have to give way to new ones.
+    yielding: tokio::task::AbortHandle,
 }
 
 impl Drop for Local {
     fn drop(&mut self) {
+        self.yielding.abort();
         self.endpoint.standing.tally.leave(&self.counts);
     }
 }
@@ -119,6 +124,7 @@ impl Drop for Flight {
 #[derive(Debug)]
 struct Idle {
     io: Stream,
+    open: Open,
     inbox: Inbox,
     outbox: Outbox,
     generation: u64,
@@ -178,9 +184,9 @@ impl Pools {
         loop {
             let Some(mut idle) = local.idle.borrow_mut().pop() else { return Err(place) };
             if idle.until > now && idle.is_current(endpoint) && idle.is_quiet() {
-                let Idle { io, inbox, outbox, generation, peer, .. } = idle;
+                let Idle { io, open, inbox, outbox, generation, peer, .. } = idle;
                 let flight = Flight::begin(local, place);
-                return Ok(Connection { io, inbox, outbox, flight, generation, peer, reused: true });
+                return Ok(Connection { io, inbox, outbox, flight, open, generation, peer, reused: true });
             }
         }
     }
@@ -197,10 +203,11 @@ impl Pools {
         origin: impl FnOnce() -> Option<Origin>,
     ) -> Result<Connection, ConnectError> {
         let (generation, config) = endpoint.transport.as_ref().map(|transport| self.session(transport)).unzip();
+        let open = Open::one_more(&endpoint.standing, endpoint.max_connections);
         let (io, peer) = connect::connect(endpoint, config, origin).await?;
         let flight = Flight::begin(self.local(endpoint), place);
         let (inbox, outbox) = (Inbox::new(), Outbox::default());
-        Ok(Connection { io, inbox, outbox, flight, generation: generation.unwrap_or(0), peer, reused: false })
+        Ok(Connection { io, inbox, outbox, flight, open, generation: generation.unwrap_or(0), peer, reused: false })
     }
 
     /// How many connections wait to be used again.
@@ -213,7 +220,7 @@ impl Pools {
     pub(super) fn keep(&self, connection: Connection) {
         let limits = self.limits.get();
         debug_assert!(connection.inbox.is_empty() && connection.outbox.is_empty(), "something is under way");
-        let Connection { io, inbox, outbox, flight, generation, peer, .. } = connection;
+        let Connection { io, inbox, outbox, flight, open, generation, peer, .. } = connection;
         let local = &flight.local;
         if local.endpoint.proxy_protocol.is_some() {
             // It was opened in the name of one client's connection.
@@ -221,7 +228,7 @@ impl Pools {
         }
         let mut list = local.idle.borrow_mut();
         if list.len() < limits.idle_connections {
-            list.push(Idle { io, inbox, outbox, generation, peer, until: Instant::now() + limits.keep_alive });
+            list.push(Idle { io, open, inbox, outbox, generation, peer, until: Instant::now() + limits.keep_alive });
         }
     }
 
@@ -239,8 +246,11 @@ impl Pools {
 
     fn local(&self, endpoint: &Arc<Endpoint>) -> Rc<Local> {
         let new = || {
-            let counts = endpoint.standing.tally.join();
-            Rc::new(Local { endpoint: Arc::clone(endpoint), idle: RefCell::default(), counts })
+            let (counts, standing) = (endpoint.standing.tally.join(), Arc::clone(&endpoint.standing));
+            Rc::new_cyclic(|local: &Weak<Local>| {
+                let yielding = tokio::task::spawn_local(give_way(standing, Weak::clone(local))).abort_handle();
+                Local { endpoint: Arc::clone(endpoint), idle: RefCell::default(), counts, yielding }
+            })
         };
         Rc::clone(self.endpoints.borrow_mut().entry(endpoint.id).or_insert_with(new))
     }
@@ -281,6 +291,18 @@ impl Idle {
             self.inbox.shrink();
         }
         quiet
+    }
+}
+
+/// Closes the connection that was unused for the longest time, each time that one has to give way.
+async fn give_way(standing: Arc<Standing>, local: Weak<Local>) {
+    loop {
+        standing.too_many.notified().await;
+        let Some(local) = local.upgrade() else { return };
+        let mut idle = local.idle.borrow_mut();
+        if !idle.is_empty() {
+            idle.remove(0);
+        }
     }
 }
 

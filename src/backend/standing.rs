@@ -1,8 +1,10 @@
 //! [`Standing`]: what is known of an endpoint, and kept by reloads that change how it is used.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
 
 use super::health::Health;
 use super::limit::Limit;
@@ -19,6 +21,10 @@ pub(super) struct Standing {
     pub(super) health: Health,
     pub(super) limit: Arc<Limit>,
     pub(super) tally: Tally,
+    /// Connections that are open, those that wait to be used again too.
+    open: AtomicU32,
+    /// Wakes the workers where an unused connection has to give way to a new one.
+    pub(super) too_many: Notify,
     /// The addresses of its name, where it has one that leads to several.
     pub(super) resolved: Option<Resolved>,
     duty: AtomicU8,
@@ -35,6 +41,8 @@ impl Standing {
             health: Health::default(),
             limit: Arc::default(),
             tally: Tally::default(),
+            open: AtomicU32::default(),
+            too_many: Notify::new(),
             resolved,
             duty: AtomicU8::default(),
             up_since: AtomicU64::default(),
@@ -66,6 +74,28 @@ impl Standing {
     /// For how long it has been up.
     pub(super) fn up_for(&self) -> Duration {
         Duration::from_millis(clock().saturating_sub(self.up_since.load(Ordering::Relaxed)))
+    }
+}
+
+/// A connection that is open, as long as this lives.
+#[derive(Debug)]
+pub(super) struct Open(Arc<Standing>);
+
+impl Open {
+    /// One more, to an endpoint that takes so `most` at once. Where there are as many, each worker closes one that it
+    /// does not use: an app that serves so many connections and no more would never come to the new one.
+    pub(super) fn one_more(standing: &Arc<Standing>, most: Option<u32>) -> Self {
+        let before = standing.open.fetch_add(1, Ordering::Relaxed);
+        if most.is_some_and(|most| before >= most) {
+            standing.too_many.notify_waiters();
+        }
+        Self(Arc::clone(standing))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -94,6 +94,34 @@ fn no_more_than_so_many_requests_at_once_and_the_others_wait() {
 }
 
 #[test]
+fn kept_connections_give_way_where_the_app_serves_so_many_and_no_more() {
+    // One connection after the other, as a process for each has it: the next is not looked at before this one ends.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let opened = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&opened);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            seen.fetch_add(1, Ordering::SeqCst);
+            let mut buffer = [0; 4096];
+            while matches!(stream.read(&mut buffer), Ok(1..)) {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+            }
+        }
+    });
+    let door = door(&[format!("\"{address}\"")], "max_connections = 1");
+    // Each is on one of two workers, whose kept connection the other one cannot use.
+    let mut clients: Vec<Tls> = (0..8).map(|_| Tls::connect(door.https, HOST)).collect();
+    for _ in 0..3 {
+        for client in &mut clients {
+            assert_eq!(client.get(HOST, "/").text(), "ok");
+        }
+    }
+    let opened = opened.load(Ordering::SeqCst);
+    assert!((2..=24).contains(&opened), "{opened}: both workers came to it");
+}
+
+#[test]
 fn who_waits_too_long_or_goes_away_leaves_the_queue() {
     let (origin, gate, _) = gated();
     let door = door(&[plain(&origin)], "max_connections = 1\nqueue = { length = 2, wait = \"300ms\" }");

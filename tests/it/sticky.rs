@@ -136,3 +136,19 @@ fn a_sticky_endpoint_that_takes_no_connection_is_left_for_another() {
     assert_eq!(name, "app");
     assert_eq!(ask(&door, Some(pair(&again.expect("another one")))), ("app".to_owned(), None));
 }
+
+#[test]
+fn a_cookie_is_renewed_before_its_lifetime_is_over() {
+    let (one, two) = (named("one"), named("two"));
+    let door = door(&[table(&one), table(&two)], "sticky = { lifetime = \"3s\" }");
+    let (first, cookie) = ask(&door, None);
+    let cookie = cookie.expect("a cookie");
+    assert_eq!(ask(&door, Some(pair(&cookie))), (first.clone(), None), "a new one is not set again");
+    let renewed = within("another cookie", || {
+        let (name, renewed) = ask(&door, Some(pair(&cookie)));
+        assert_eq!(name, first, "it stays all the while");
+        renewed
+    });
+    assert!(pair(&renewed) != pair(&cookie) && renewed.contains("; Max-Age=3;"), "{renewed}");
+    assert_eq!(ask(&door, Some(pair(&renewed))), (first, None));
+}
