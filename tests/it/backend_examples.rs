@@ -8,14 +8,10 @@ use std::os::unix::net::UnixListener;
 use crate::backend_tls::{Server, pin};
 use crate::support::{Named, Origin, Setup, TestCa, Tls, ca};
 
-fn named(name: &'static str) -> Origin {
-    Origin::answering(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len()))
-}
-
 #[test]
 fn the_example_with_several_endpoints() {
-    let origins = [named("five"), named("six"), named("seven"), named("backup")];
-    let wiki = [named("a"), named("b")];
+    let origins = [Origin::named("five"), Origin::named("six"), Origin::named("seven"), Origin::named("backup")];
+    let wiki = [Origin::named("a"), Origin::named("b")];
     let records: String =
         wiki.iter().map(|origin| format!("_http._tcp.wiki SRV 1 1 {} ns\n", origin.address.port())).collect();
     let dns = Named::start(&records);

@@ -109,3 +109,61 @@ fn the_last_endpoint_is_not_left_alone() {
     door.wait_log(0, "the ejection", is("the endpoint fails requests and is left alone"));
     assert_eq!(ask(), 502, "tried all the same, not 503");
 }
+
+#[test]
+fn a_reload_that_changes_endpoints_forgets_nothing_of_them() {
+    let ((one, healthy), (two, _), (three, _)) = (switched("one"), switched("two"), switched("three"));
+    let (asked, is_asked) = std::sync::mpsc::channel();
+    let (go, goes) = std::sync::mpsc::channel::<()>();
+    let both = std::sync::Mutex::new((asked, goes));
+    let held = Origin::scripted(move |seen, stream| {
+        if seen.target == "/held" {
+            let both = both.lock().expect("no panic");
+            both.0.send(()).expect("somebody waits");
+            let _ = both.1.recv();
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nheld").is_ok()
+    });
+    let addresses = [one.address, two.address, three.address, held.address];
+    let keys = format!("balance = \"hash-header:x\"\nmax_connections = 7\ncheck = {{ path = \"/healthz\", {CHECK} }}");
+    let door = door(&addresses, &keys);
+    healthy.store(false, Ordering::SeqCst);
+    door.wait_log(0, "that it is down", is("the endpoint is down"));
+    for (verb, origin) in [("drain", &two), ("disable", &three)] {
+        assert!(door.verb(&["backends", verb, &origin.address.to_string()]).status.success());
+    }
+    let https = door.https;
+    let asking = std::thread::spawn(move || Tls::connect(https, HOST).get(HOST, "/held"));
+    is_asked.recv().expect("the request came");
+    let shown = || -> Vec<String> {
+        let shown = door.verb(&["backends", "list", "--json"]);
+        let list: Vec<serde_json::Value> = serde_json::from_slice(&shown.stdout).expect("JSON");
+        list.iter().map(|view| format!("{} {} {}", view["state"], view["in_flight"], view["requests"])).collect()
+    };
+    let before = shown();
+    assert_eq!(before, ["\"down\" 0 0", "\"draining\" 0 0", "\"disabled\" 0 0", "\"up\" 1 1"]);
+    // The answer to the next check is far away: whoever forgot that it is down would take it for up.
+    for (from, to) in [
+        ("max_connections = 7", "max_connections = 1\nqueue = { length = 0 }"),
+        ("interval = \"100ms\"", "interval = \"1h\""),
+        ("balance =", "slow_start = \"10s\"\nejection = { time = \"1m\" }\nproxy_protocol = \"v1\"\nbalance ="),
+    ] {
+        door.rewrite(|text| text.replace(from, to));
+        assert!(door.reload());
+        assert_eq!(shown(), before, "{to}");
+        // What is under way counts among the fewer places.
+        let answer = door.curl("https://app.example.test/").run();
+        assert_eq!(answer.status, 503, "one is busy, the others get nothing: {to}");
+    }
+    let weights = addresses.map(|address| format!("{{ address = \"{address}\", weight = 3 }}")).join(", ");
+    let plain = addresses.map(|address| format!("\"{address}\"")).join(", ");
+    door.rewrite(|text| text.replace(&plain, &weights));
+    assert!(door.reload());
+    assert_eq!(shown(), before);
+    go.send(()).expect("the app waits");
+    assert_eq!(asking.join().expect("no panic").status, 200);
+    // Without a check nobody would bring it back.
+    door.rewrite(|text| text.lines().filter(|line| !line.starts_with("check =")).collect::<Vec<_>>().join("\n"));
+    assert!(door.reload());
+    assert!(shown()[0].starts_with("\"up\""), "{:?}", shown());
+}
