@@ -215,6 +215,7 @@ fn read_name(item: &Item<'_>) -> Option<String> {
 }
 
 fn read_section(mut section: Section<'_>) -> Option<Placed> {
+    let reading = section.reading;
     let mut backend = Backend::new([]);
     let mut of_scheme = None;
     let endpoints = section.required("endpoints", "[\"127.0.0.1:3000\"]", |item| {
@@ -261,7 +262,9 @@ fn read_section(mut section: Section<'_>) -> Option<Placed> {
     }
     backend_tls::warn(section.reading, &place, &backend);
     section.finish();
-    Some(placed(backend, said.is_some(), endpoints?, place))
+    let placed = placed(backend, said.is_some(), endpoints?, place);
+    backend_endpoint::warn(reading, &placed.name, &placed.backend.endpoints);
+    Some(placed)
 }
 
 fn placed(mut backend: Backend, says_protocol: bool, endpoints: Vec<ReadEndpoint>, name: Place) -> Placed {

@@ -31,6 +31,9 @@ pub enum BackendError {
     /// A scheme where the protocol is not chosen.
     #[error("only http:// can stand here, not {0}://")]
     HttpOnly(&'static str),
+    /// A scheme before what has none.
+    #[error("{0} has no scheme")]
+    NoScheme(&'static str),
     /// A path, query or user behind the port or before the host.
     #[error("a backend is a host and a port, without a user, a path or a query")]
     Extra,
@@ -76,6 +79,9 @@ impl BackendAddress {
         };
         let protocol = super::backend::PROTOCOLS.iter().find(|(word, _)| scheme.eq_ignore_ascii_case(word));
         let Some((_, protocol)) = protocol else { return Err(BackendError::Scheme(scheme.to_owned())) };
+        if let Some(kind) = ["unix:", "srv:"].into_iter().find(|kind| rest.starts_with(kind)) {
+            return Err(BackendError::NoScheme(kind));
+        }
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         Ok((Some(*protocol), parse_authority(authority, protocol.default_port())?))
     }
@@ -163,6 +169,9 @@ pub(super) fn remedy(error: &BackendError) -> &'static str {
     match error {
         BackendError::Scheme(_) | BackendError::HttpOnly(_) => {
             "write http://, https://, tcp:// or tls:// before host:port, or host:port alone for http"
+        }
+        BackendError::NoScheme(_) => {
+            "write it alone, and what it speaks as the backend's protocol, as in protocol = \"https\""
         }
         BackendError::Extra => "remove them; the path of a request is passed on as it is",
         BackendError::Port => "add one, as in \"app:3000\" or \"127.0.0.1:3000\"",

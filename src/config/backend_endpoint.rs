@@ -4,7 +4,7 @@ use toml::de::DeValue;
 
 use super::backend::BackendProtocol;
 use super::backend_address::{self, BackendAddress};
-use super::reader::Item;
+use super::reader::{Item, Reading};
 use super::source::Place;
 
 /// What a backend looks like in the config.
@@ -55,10 +55,18 @@ pub(super) struct ReadEndpoint {
 
 /// One address, or a list of them.
 pub(super) fn read(item: &Item<'_>) -> Option<Vec<ReadEndpoint>> {
-    match item.value.get_ref() {
-        DeValue::Array(_) => item.some("backend", EXAMPLE, &format!("as in [{EXAMPLE}]"), read_endpoint),
-        _ => Some(vec![read_endpoint(item)?]),
+    let list = match item.value.get_ref() {
+        DeValue::Array(_) => item.some("backend", EXAMPLE, &format!("as in [{EXAMPLE}]"), read_endpoint)?,
+        _ => vec![read_endpoint(item)?],
+    };
+    for (index, read) in list.iter().enumerate() {
+        let address = &read.endpoint.address;
+        if list[..index].iter().any(|other| other.endpoint.address == *address) {
+            let remedy = "remove one of them; for a greater share write weight = 2 for the other";
+            item.reading.fault(&read.place, format!("{address} is listed twice"), remedy);
+        }
     }
+    Some(list)
 }
 
 fn read_endpoint(item: &Item<'_>) -> Option<ReadEndpoint> {
@@ -110,4 +118,16 @@ pub(super) fn shared_protocol(item: &Item<'_>, endpoints: &[ReadEndpoint]) -> Op
         return item.fault(format!("one endpoint is {first}://, another {}://", other.word()), remedy);
     }
     Some(first)
+}
+
+/// Warns of endpoints that get nothing new, all of them, and of backups of nobody.
+pub(super) fn warn(reading: &Reading, place: &Place, endpoints: &[Endpoint]) {
+    if endpoints.iter().all(|endpoint| endpoint.drain || endpoint.weight == 0) {
+        let remedy = "take drain = true or weight = 0 from one of them, if that is not meant";
+        reading.warning(place, "all endpoints are drained: requests get 503", remedy);
+    }
+    if endpoints.iter().all(|endpoint| endpoint.backup) {
+        let remedy = "take backup = true from those that are to be used first";
+        reading.warning(place, "all endpoints are backups, so none of them is one", remedy);
+    }
 }

@@ -17,6 +17,7 @@ mod checks;
 mod dns;
 mod dns_provider;
 mod fault;
+mod fitting;
 mod include;
 mod issuer;
 mod limits;

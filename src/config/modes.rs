@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::listener::{Listener, Placed};
 use super::reader::Reading;
-use super::{HttpsPolicy, ListenerProtocol, Route, RouteHost, RouteMode, route};
+use super::{CertificateChoice, HttpsPolicy, ListenerProtocol, Route, RouteHost, RouteMode, route};
 use crate::names::HostPattern;
 
 /// What listeners and routes call each other by.
@@ -114,6 +114,23 @@ pub(super) fn listeners(reading: &Reading, listeners: &[Placed], routes: &[route
     }
 }
 
+fn is_default_of(listener: &Listener, route: &Route) -> bool {
+    listener.default_route.as_ref() == Some(&route.name)
+}
+
+/// Reports what a route that is reached by plain TCP alone has no use for.
+fn no_tls(reading: &Reading, placed: &route::Placed) {
+    let name = &placed.route.name;
+    if let Some(place) = placed.hosts.first() {
+        let message = format!("the route {name:?} is reached through protocol tcp alone, which tells no names");
+        reading.fault(place, message, "remove hosts, or write protocol = \"tls\" at the listener");
+    }
+    if placed.route.certificate != CertificateChoice::Directory {
+        let message = format!("the route {name:?} is reached through protocol tcp alone, and no TLS ends there");
+        reading.fault(&placed.certificate, message, "remove certificate, or write protocol = \"tls\" at the listener");
+    }
+}
+
 fn is_on(route: &Route, listener: &Listener) -> bool {
     route.listeners.is_empty() || route.listeners.contains(&listener.address)
 }
@@ -167,7 +184,7 @@ fn reached(reading: &Reading, listeners: &[Placed], placed: &route::Placed) {
         let listeners = listeners.iter().map(|placed| &placed.listener);
         listeners.into_iter().any(|listener| protocols.contains(&listener.protocol) && is_on(route, listener))
     };
-    let is_default = listeners.iter().any(|other| other.listener.default_route.as_ref() == Some(&route.name));
+    let is_default = listeners.iter().any(|other| is_default_of(&other.listener, route));
     let (reached, remedy) = match route.mode {
         RouteMode::Http => (
             some_speaks(&[ListenerProtocol::Https, ListenerProtocol::Http]),
@@ -182,6 +199,11 @@ fn reached(reading: &Reading, listeners: &[Placed], placed: &route::Placed) {
             "add a [[listener]] with protocol = \"tls\", or one with protocol = \"tcp\" and this route as its default_route",
         ),
     };
+    let by_name = some_speaks(&[ListenerProtocol::Tls])
+        || listeners.iter().any(|other| other.listener.protocol.has_tls() && is_default_of(&other.listener, route));
+    if reached && route.mode == RouteMode::Tcp && !by_name {
+        no_tls(reading, placed);
+    }
     if !reached {
         reading.fault(&placed.mode, format!("no listener leads to the route {:?}", route.name), remedy);
     }
