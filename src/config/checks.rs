@@ -171,6 +171,7 @@ pub(super) fn together(
             reading.fault(&placed.https, message, remedy);
         });
     }
+    modes::redirects(reading, listeners, routes);
     modes::lookups(reading, listeners, routes);
     modes::listeners(reading, listeners, routes);
     if let Some(acme) = acme {

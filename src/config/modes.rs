@@ -90,6 +90,26 @@ pub(super) fn policies(reading: &Reading, listeners: &[Placed], routes: &[route:
     }
 }
 
+/// Warns of redirects to a port that clients may not know: they come to it by way of a proxy.
+pub(super) fn redirects(reading: &Reading, listeners: &[Placed], routes: &[route::Placed]) {
+    let of = |protocol| listeners.iter().filter(move |other| other.listener.protocol == protocol);
+    let redirected = |listener: &Listener| {
+        let here = routes.iter().map(|placed| &placed.route).filter(|route| is_on(route, listener));
+        let mut here = here.filter(|route| route.mode != RouteMode::Tcp && route.https == HttpsPolicy::Redirect);
+        here.any(|route| of(ListenerProtocol::Http).any(|http| is_on(route, &http.listener)))
+    };
+    for Placed { listener, address: place, .. } in of(ListenerProtocol::Https) {
+        let port = listener.address.port();
+        let mapped = listener.proxy_protocol && listener.public_port.is_none() && !matches!(port, 0 | 443);
+        if mapped && redirected(listener) {
+            let message = format!(
+                "redirects to https lead clients to port {port}, and they come here by way of a proxy (proxy_protocol)"
+            );
+            reading.warning(place, message, "write public_port = 443, or whatever port they dial there");
+        }
+    }
+}
+
 /// Whether some listener speaks what a route needs, and every one that it lists.
 pub(super) fn listeners(reading: &Reading, listeners: &[Placed], routes: &[route::Placed]) {
     for placed in routes {

@@ -1,12 +1,13 @@
 //! Which endpoints can serve: active checks, and endpoints that fail requests.
 
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 
-use crate::support::{Doorward, Origin, Setup, Tls, ca, cut, nobody, within};
+use crate::backend_tls::Server;
+use crate::support::{Doorward, Leaf, Origin, Setup, TestCa, Tls, ca, cut, nobody, within};
 
 const HOST: &str = "app.example.test";
 const CHECK: &str = "interval = \"100ms\", timeout = \"1s\", rise = 2, fall = 2";
@@ -166,4 +167,59 @@ fn a_reload_that_changes_endpoints_forgets_nothing_of_them() {
     door.rewrite(|text| text.lines().filter(|line| !line.starts_with("check =")).collect::<Vec<_>>().join("\n"));
     assert!(door.reload());
     assert!(shown()[0].starts_with("\"up\""), "{:?}", shown());
+}
+
+#[test]
+fn whatever_is_wrong_with_an_endpoint_its_check_finds_and_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = |name: &str, leaf: &Leaf| Server::start(folder.path(), name, leaf, &[]);
+    let leaf = || ca().leaf(&["app.internal"]);
+    let [good, name, expired, unknown] = [
+        server("good", &leaf().issue()),
+        server("name", &ca().leaf(&["other.internal"]).issue()),
+        server("expired", &leaf().valid_days(-9, -2).issue()),
+        server("unknown", &TestCa::new().leaf(&["app.internal"]).issue()),
+    ];
+    let tls = "tls = { ca = \"ca.pem\", server_name = \"app.internal\" }";
+    let resets = Origin::raw(|mut stream, _| {
+        let _ = stream.read(&mut [0; 5]);
+        let _ = socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));
+    });
+    let silent = Origin::raw(|mut stream, _| {
+        crate::support::drain(&mut stream);
+    });
+    let babbles = Origin::answering("SSH-2.0-OpenSSH_9.2\r\n");
+    // It has said all, and goes on listening.
+    let half = Origin::raw(|mut stream, _| {
+        let _ = stream.read(&mut [0; 500]);
+        let _ = stream.write_all(b"HTTP/1.1 204 No\r\n\r\n").and_then(|()| stream.shutdown(Shutdown::Write));
+        crate::support::drain(&mut stream);
+    });
+    let check = "check = { path = \"/\", interval = \"100ms\", timeout = \"500ms\", rise = 1, fall = 1 }";
+    for (scheme, address, keys, reason) in [
+        ("http", nobody(), "", "refused"),
+        ("http", resets.address, "", "reset"),
+        ("http", silent.address, "", "timed out"),
+        ("http", babbles.address, "", "its answer is no HTTP/1"),
+        ("https", name.address, tls, "not valid for name"),
+        ("https", expired.address, tls, "expired"),
+        ("https", unknown.address, tls, "invalid peer certificate"),
+    ] {
+        let backend = format!("[route.backend]\nendpoints = [\"{scheme}://{address}\"]\n{check}\n{keys}");
+        let door = Setup::new().route(&format!("hosts = [\"{HOST}\"]\n{backend}")).start();
+        let line = door.wait_log(0, reason, is("the endpoint is down"));
+        assert!(line["error"].as_str().is_some_and(|error| error.contains(reason)), "{reason}: {line}");
+    }
+    let backend = |host: &str, scheme: &str, address, keys: &str| {
+        format!("hosts = [\"{host}\"]\n[route.backend]\nendpoints = [\"{scheme}://{address}\"]\n{check}\n{keys}")
+    };
+    // Those that are well, however they end their side, stay up.
+    let door = Setup::new()
+        .route(&backend("half.example.test", "http", half.address, ""))
+        .route(&backend("good.example.test", "https", good.address, tls))
+        .start();
+    within("checks", || (half.opened() >= 4).then_some(()));
+    let shown = door.verb(&["backends", "list"]);
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(!shown.contains("DOWN") && shown.matches("  up ").count() == 2, "{shown}");
 }

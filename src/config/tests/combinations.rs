@@ -403,3 +403,28 @@ fn endpoints_that_say_nothing_or_too_much() {
         assert!(warnings.len() == 1 && warnings[0].ends_with(expected), "{endpoints}: {warnings:?}");
     }
 }
+
+#[test]
+fn a_redirect_to_a_port_that_nobody_dials_is_worth_a_warning() {
+    let text = |port: u16, keys: &str, https: &str| {
+        format!(
+            "[[listener]]\naddress = \":{port}\"\n{keys}\n[[listener]]\naddress = \":80\"\nprotocol = \"http\"\n[[route]]\nhosts = [\"a.b\"]\nbackend = 3000\nhttps = \"{https}\"\n"
+        )
+    };
+    let proxied = "proxy_protocol = true\ntrusted_proxies = [\"10.0.0.1\"]";
+    assert_eq!(
+        warnings(&text(8443, proxied, "redirect")),
+        [
+            "2:11 listener[0].address: redirects to https lead clients to port 8443, and they come here by way of a proxy (proxy_protocol); write public_port = 443, or whatever port they dial there"
+        ]
+    );
+    let said = format!("{proxied}\npublic_port = 443");
+    for text in [
+        text(443, proxied, "redirect"),
+        text(8443, "", "redirect"),
+        text(8443, &said, "redirect"),
+        text(8443, proxied, "both"),
+    ] {
+        assert_eq!(warnings(&text), Vec::<String>::new(), "{text}");
+    }
+}
