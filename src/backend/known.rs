@@ -12,6 +12,8 @@ pub(super) struct Known {
     /// The latest last. An older one is in use as long as a request is, or where the config of the latest was refused.
     endpoints: HashMap<Identity, Vec<Made>>,
     backends: HashMap<Arc<config::Backend>, Weak<Backend>>,
+    /// The backends of each config that somebody still uses, the latest last.
+    generations: Vec<Vec<Weak<Backend>>>,
     transports: HashMap<BackendTls, Weak<Transport>>,
     /// The names that some backend holds on to.
     follows: HashMap<Subject, Weak<Subject>>,
@@ -64,13 +66,24 @@ impl Known {
             !made.is_empty()
         });
         self.backends.retain(|_, backend| backend.strong_count() > 0);
+        self.generations.retain(|backends| is_in_use(backends));
         self.transports.retain(|_, transport| transport.strong_count() > 0);
         self.follows.retain(|_, name| name.strong_count() > 0);
     }
 
-    /// All endpoints in use, each as it is used last.
+    /// Notes the backends of a config.
+    pub(super) fn made(&mut self, backends: &[Arc<Backend>]) {
+        self.generations.push(backends.iter().map(Arc::downgrade).collect());
+    }
+
+    /// The endpoints of the config in force, each once: the latest that was not given up again. Those of earlier ones
+    /// finish what they have, and nobody needs to know how they are.
     pub(super) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
-        self.endpoints.values().filter_map(|made| latest(made)).collect()
+        let generation = self.generations.iter().rfind(|backends| is_in_use(backends));
+        let backends: Vec<_> = generation.into_iter().flatten().filter_map(Weak::upgrade).collect();
+        let endpoints = backends.iter().flat_map(|backend| &backend.members).map(|member| &member.endpoint);
+        let mut seen = HashSet::new();
+        endpoints.filter(|endpoint| seen.insert(endpoint.standing.id)).cloned().collect()
     }
 
     /// All transports in use.
@@ -256,6 +269,10 @@ fn of_endpoints(config: &config::Backend) -> config::Backend {
         retry: config::Retry::default(),
         ..config.clone()
     }
+}
+
+fn is_in_use(backends: &[Weak<Backend>]) -> bool {
+    backends.is_empty() || backends.iter().any(|backend| backend.strong_count() > 0)
 }
 
 fn latest(made: &[Made]) -> Option<Arc<Endpoint>> {

@@ -74,6 +74,7 @@ impl Registry {
             };
             backends.push(backend);
         }
+        known.made(&backends);
         drop(known);
         self.names_wanted.notify_one();
         self.files_wanted.notify_one();

@@ -187,6 +187,28 @@ fn each_address_is_an_endpoint_with_its_own_health_and_keeps_it_over_changes() {
 }
 
 #[test]
+fn each_name_is_asked_for_by_its_own_time_and_may_have_many_addresses() {
+    let port = servers(&["127.0.0.1", "127.0.0.5"]);
+    let many: String = (1..=80).map(|n| format!("many A 127.2.0.{n}\n")).collect();
+    let both = |ip: &str| format!("{many}long 3600 A {ip}\nshort 1 A {ip}");
+    let mut named = Named::start(&both("127.0.0.1"));
+    let endpoints = ["long", "short", "many"].map(|name| format!("{name}.names.test:{port}"));
+    let door = door(&named, &endpoints.join("\", \""), "balance = \"least\"");
+    let of = |name: &str| -> Vec<String> {
+        let shown = door.verb(&["backends", "list", "--json"]);
+        let list: Vec<serde_json::Value> = serde_json::from_slice(&shown.stdout).expect("JSON");
+        let names = list.iter().map(|view| view["endpoint"].as_str().expect("a text").to_owned());
+        names.filter_map(|text| Some(text.strip_prefix(name)?.split_once('@')?.1.to_owned())).collect()
+    };
+    assert_eq!((of("long"), of("many").len()), (vec!["127.0.0.1".to_owned()], 80), "more than a datagram holds");
+    for ip in ["127.0.0.5", "127.0.0.1", "127.0.0.5"] {
+        named.change(&both(ip));
+        within("the short one has changed", || (of("short") == [ip]).then_some(()));
+        assert_eq!(of("long"), ["127.0.0.1"], "this one holds for an hour");
+    }
+}
+
+#[test]
 fn an_address_that_comes_gets_requests_and_one_that_goes_loses_none() {
     let port = servers(&["127.0.0.1", "127.0.0.5", "127.0.0.6"]);
     let mut named = Named::start("web A 127.0.0.1\nweb A 127.0.0.5");
