@@ -159,10 +159,11 @@ async fn ask(endpoint: &Endpoint, check: &Check) -> io::Result<()> {
     // `HTTP/1.1 200`: more is not asked for.
     let mut start = [0; 12];
     stream.read_exact(&mut start).await?;
-    let status = start.strip_prefix(b"HTTP/1.").and_then(|rest| std::str::from_utf8(rest.get(2..)?).ok()?.parse().ok());
+    let status: Option<u16> =
+        start.strip_prefix(b"HTTP/1.").and_then(|rest| std::str::from_utf8(rest.get(2..)?).ok()?.parse().ok());
     match status {
-        Some(200..=399) => Ok(()),
-        Some(status) => Err(io::Error::other(format!("it answers {status}", status = status as u16))),
+        Some(status) if check.status.contains(status) => Ok(()),
+        Some(status) => Err(io::Error::other(format!("it answers {status}"))),
         None => Err(io::Error::other("its answer is no HTTP/1")),
     }
 }

@@ -45,7 +45,7 @@ pub use acme::{Acme, KeyType};
 pub use backend::{Backend, BackendProtocol, ProxyVersion};
 pub use backend_address::{BackendAddress, BackendError};
 pub use backend_endpoint::{Addresses, Endpoint};
-pub use backend_health::{Check, Ejection};
+pub use backend_health::{Check, Ejection, Statuses};
 pub use backend_load::{Queue, Retry};
 pub use backend_tls::{BackendCa, BackendSni, BackendTls};
 pub use balance::Balance;

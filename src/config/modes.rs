@@ -93,10 +93,14 @@ pub(super) fn policies(reading: &Reading, listeners: &[Placed], routes: &[route:
 /// Warns of redirects to a port that clients may not know: they come to it by way of a proxy.
 pub(super) fn redirects(reading: &Reading, listeners: &[Placed], routes: &[route::Placed]) {
     let of = |protocol| listeners.iter().filter(move |other| other.listener.protocol == protocol);
+    let usual = |listener: &Listener| listener.forwarded_port(listener.address.port()) == 443;
     let redirected = |listener: &Listener| {
         let here = routes.iter().map(|placed| &placed.route).filter(|route| is_on(route, listener));
         let mut here = here.filter(|route| route.mode != RouteMode::Tcp && route.https == HttpsPolicy::Redirect);
-        here.any(|route| of(ListenerProtocol::Http).any(|http| is_on(route, &http.listener)))
+        here.any(|route| {
+            let others = of(ListenerProtocol::Https).map(|other| &other.listener).filter(|other| is_on(route, other));
+            of(ListenerProtocol::Http).any(|http| is_on(route, &http.listener)) && !others.into_iter().any(|l| usual(l))
+        })
     };
     for Placed { listener, address: place, .. } in of(ListenerProtocol::Https) {
         let port = listener.address.port();

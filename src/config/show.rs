@@ -238,6 +238,9 @@ impl Toml {
             if let Some(path) = &check.path {
                 self.text("path", path);
             }
+            if check.path.is_some() {
+                self.text("status", &check.status);
+            }
             if let Some(host) = &check.host {
                 self.text("host", host);
             }

@@ -185,6 +185,7 @@ fn whatever_is_wrong_with_an_endpoint_its_check_finds_and_says() {
         let _ = stream.read(&mut [0; 5]);
         let _ = socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));
     });
+    let moved = Origin::answering("HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n");
     let silent = Origin::raw(|mut stream, _| {
         crate::support::drain(&mut stream);
     });
@@ -195,11 +196,13 @@ fn whatever_is_wrong_with_an_endpoint_its_check_finds_and_says() {
         let _ = stream.write_all(b"HTTP/1.1 204 No\r\n\r\n").and_then(|()| stream.shutdown(Shutdown::Write));
         crate::support::drain(&mut stream);
     });
-    let check = "check = { path = \"/\", interval = \"100ms\", timeout = \"500ms\", rise = 1, fall = 1 }";
+    let check =
+        "check = { path = \"/\", status = \"200-204\", interval = \"100ms\", timeout = \"500ms\", rise = 1, fall = 1 }";
     for (scheme, address, keys, reason) in [
         ("http", nobody(), "", "refused"),
         ("http", resets.address, "", "reset"),
         ("http", silent.address, "", "timed out"),
+        ("http", moved.address, "", "it answers 302"),
         ("http", babbles.address, "", "its answer is no HTTP/1"),
         ("https", name.address, tls, "not valid for name"),
         ("https", expired.address, tls, "expired"),

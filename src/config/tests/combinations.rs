@@ -384,6 +384,14 @@ fn endpoints_that_say_nothing_or_too_much() {
             "{ address = 3000, addresses = \"one\" }",
             "127.0.0.1:3000 is no name with addresses; remove addresses, or write a name and a port, as in \"app.internal:8080\"",
         ),
+        (
+            "3000\ncheck = { path = \"/\", status = \"2xx\" }",
+            "\"2xx\" is not a list of statuses; write statuses from 100 to 599 and ranges of them, as in \"200-299\" or \"200,401\"",
+        ),
+        (
+            "3000\ncheck = { status = 200 }",
+            "a check without a path gets no status; add path = \"/healthz\", or remove status",
+        ),
         ("3000\nproxy_protocol = true", "expected a word, found a boolean; write it as in proxy_protocol = \"v1\""),
     ] {
         let faults = faults(&text(endpoints));
@@ -424,6 +432,7 @@ fn a_redirect_to_a_port_that_nobody_dials_is_worth_a_warning() {
         text(8443, "", "redirect"),
         text(8443, &said, "redirect"),
         text(8443, proxied, "both"),
+        format!("{}[[listener]]\naddress = \":443\"\n", text(8443, proxied, "redirect")),
     ] {
         assert_eq!(warnings(&text), Vec::<String>::new(), "{text}");
     }
