@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -24,21 +25,35 @@ const SWEEP: Duration = Duration::from_secs(5);
 /// A connection to an endpoint, with what came over it and what has yet to go.
 #[derive(Debug)]
 pub struct Connection {
+    link: Box<Link>,
+    /// Counts as in flight while it lives.
+    flight: Flight,
+    /// Whether it has carried an exchange before: the backend may have closed it meanwhile.
+    pub(super) reused: bool,
+}
+
+/// What of a connection outlives a request. On the heap, as it goes into the pool and out of it with each.
+#[derive(Debug)]
+pub struct Link {
     /// The bytes, both ways.
     pub io: Stream,
     /// What came.
     pub inbox: Inbox,
     /// What has yet to go.
     pub outbox: Outbox,
-    /// Counts as in flight while it lives.
-    flight: Flight,
+    /// Counts as open while it lives.
     open: Open,
     /// Which of its transport's configs it was made with.
     generation: u64,
     /// To which of a name's addresses it was made.
     peer: Option<IpAddr>,
-    /// Whether it has carried an exchange before: the backend may have closed it meanwhile.
-    pub(super) reused: bool,
+}
+
+/// What counts a connection as in flight while it lives.
+#[derive(Debug)]
+pub struct InFlight {
+    _flight: Flight,
+    _open: Open,
 }
 
 impl Connection {
@@ -52,6 +67,27 @@ impl Connection {
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         Verdict(Rc::clone(&self.flight.local))
+    }
+
+    /// The connection itself, for another protocol, with what counts it as in flight.
+    #[must_use]
+    pub fn into_link(self) -> (Link, InFlight) {
+        // Whoever takes the link apart may leave out what counts it.
+        let open = self.link.open.again();
+        (*self.link, InFlight { _flight: self.flight, _open: open })
+    }
+}
+
+impl Deref for Connection {
+    type Target = Link;
+    fn deref(&self) -> &Link {
+        &self.link
+    }
+}
+
+impl DerefMut for Connection {
+    fn deref_mut(&mut self) -> &mut Link {
+        &mut self.link
     }
 }
 
@@ -123,12 +159,7 @@ impl Drop for Flight {
 
 #[derive(Debug)]
 struct Idle {
-    io: Stream,
-    open: Open,
-    inbox: Inbox,
-    outbox: Outbox,
-    generation: u64,
-    peer: Option<IpAddr>,
+    link: Box<Link>,
     until: Instant,
 }
 
@@ -182,11 +213,9 @@ impl Pools {
         let Some(local) = local else { return Err(place) };
         let now = Instant::now();
         loop {
-            let Some(mut idle) = local.idle.borrow_mut().pop() else { return Err(place) };
-            if idle.until > now && idle.is_current(endpoint) && idle.is_quiet() {
-                let Idle { io, open, inbox, outbox, generation, peer, .. } = idle;
-                let flight = Flight::begin(local, place);
-                return Ok(Connection { io, inbox, outbox, flight, open, generation, peer, reused: true });
+            let Some(Idle { mut link, until }) = local.idle.borrow_mut().pop() else { return Err(place) };
+            if until > now && link.is_current(endpoint) && link.is_quiet() {
+                return Ok(Connection { link, flight: Flight::begin(local, place), reused: true });
             }
         }
     }
@@ -207,7 +236,8 @@ impl Pools {
         let (io, peer) = connect::connect(endpoint, config, origin).await?;
         let flight = Flight::begin(self.local(endpoint), place);
         let (inbox, outbox) = (Inbox::new(), Outbox::default());
-        Ok(Connection { io, inbox, outbox, flight, open, generation: generation.unwrap_or(0), peer, reused: false })
+        let link = Box::new(Link { io, open, inbox, outbox, generation: generation.unwrap_or(0), peer });
+        Ok(Connection { link, flight, reused: false })
     }
 
     /// How many connections wait to be used again.
@@ -220,7 +250,7 @@ impl Pools {
     pub(super) fn keep(&self, connection: Connection) {
         let limits = self.limits.get();
         debug_assert!(connection.inbox.is_empty() && connection.outbox.is_empty(), "something is under way");
-        let Connection { io, inbox, outbox, flight, open, generation, peer, .. } = connection;
+        let Connection { link, flight, .. } = connection;
         let local = &flight.local;
         if local.endpoint.proxy_protocol.is_some() {
             // It was opened in the name of one client's connection.
@@ -228,7 +258,7 @@ impl Pools {
         }
         let mut list = local.idle.borrow_mut();
         if list.len() < limits.idle_connections {
-            list.push(Idle { io, open, inbox, outbox, generation, peer, until: Instant::now() + limits.keep_alive });
+            list.push(Idle { link, until: Instant::now() + limits.keep_alive });
         }
     }
 
@@ -271,7 +301,7 @@ impl Pools {
     }
 }
 
-impl Idle {
+impl Link {
     /// Whether it was made as connections are made now.
     fn is_current(&self, endpoint: &Endpoint) -> bool {
         endpoint.transport.as_ref().is_none_or(|transport| transport.current().generation == self.generation)
@@ -312,11 +342,11 @@ async fn sweep(pools: Weak<Pools>) {
         let Some(pools) = pools.upgrade() else { return };
         let now = Instant::now();
         pools.endpoints.borrow_mut().retain(|_, local| {
-            local.idle.borrow_mut().retain_mut(|idle| {
+            local.idle.borrow_mut().retain_mut(|Idle { link, until }| {
                 // What a large answer needed is not kept for the next one, which may be long in coming.
-                idle.inbox.shrink();
-                idle.outbox.shrink();
-                idle.until > now && idle.is_current(&local.endpoint) && idle.is_quiet()
+                link.inbox.shrink();
+                link.outbox.shrink();
+                *until > now && link.is_current(&local.endpoint) && link.is_quiet()
             });
             // Whoever uses it will put it back.
             !local.idle.borrow().is_empty() || Rc::strong_count(local) > 1

@@ -99,7 +99,7 @@ pub(super) fn redirects(reading: &Reading, listeners: &[Placed], routes: &[route
         let mut here = here.filter(|route| route.mode != RouteMode::Tcp && route.https == HttpsPolicy::Redirect);
         here.any(|route| {
             let others = of(ListenerProtocol::Https).map(|other| &other.listener).filter(|other| is_on(route, other));
-            of(ListenerProtocol::Http).any(|http| is_on(route, &http.listener)) && !others.into_iter().any(|l| usual(l))
+            of(ListenerProtocol::Http).any(|http| is_on(route, &http.listener)) && !others.into_iter().any(usual)
         })
     };
     for Placed { listener, address: place, .. } in of(ListenerProtocol::Https) {
