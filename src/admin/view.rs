@@ -157,7 +157,8 @@ pub enum AcmeState {
 pub struct EndpointView {
     /// The backend's name; empty where it has none.
     pub backend: String,
-    /// The endpoint's address, as the config has it; a target of a service by its host and port.
+    /// The endpoint's address, as the config has it; a target of a service by its host and port, and one of a
+    /// name's addresses as `name:port@address`.
     pub endpoint: String,
     /// Whether it takes requests, and why not.
     pub state: EndpointState,
@@ -165,8 +166,10 @@ pub struct EndpointView {
     pub by_config: bool,
     /// Its share among the others.
     pub weight: u16,
-    /// Whether it is used only where no other can be.
+    /// Whether it is used only where others cannot be.
     pub backup: bool,
+    /// 0, or a higher number where it is used only as long as none of a lower one can be.
+    pub tier: u16,
     /// Requests and raw connections under way.
     pub in_flight: u64,
     /// How many there may be at once; none: any number.

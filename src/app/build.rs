@@ -91,7 +91,7 @@ pub(super) fn start(config: Config, mut options: Options) -> Result<App, StartEr
         let (backends, names, watch) = (Arc::clone(&backends), Arc::clone(&names), watch.clone());
         async move { backends.follow_names(names, watch).await }
     });
-    if !backends.knows_services() {
+    if !backends.knows_names() {
         runtime.block_on(names::settle(&backends));
         settings = self::settings(&config, &backends, settings.secure)?;
     }

@@ -101,15 +101,13 @@ impl State {
         let settings = self.shared.settings.load();
         let of_name = |backend: &&Arc<Backend>| request.backend.as_ref().is_none_or(|name| *name == *backend.name);
         let list = backends(&settings);
-        let mut told = false;
+        let mut told = HashSet::new();
         let mut by_config = false;
         for backend in list.iter().filter(of_name) {
-            let here = |member: &&crate::backend::Member| member.endpoint.address.to_string() == request.endpoint;
-            for member in backend.members.iter().filter(here) {
-                self.backends.set_duty(&backend.name, &member.endpoint, duty);
+            for member in self.backends.set_duty(backend, &request.endpoint, duty) {
                 by_config |= member.drain && duty == Duty::On;
-                told = true;
-                let (backend, endpoint) = (&*backend.name, &request.endpoint);
+                let (backend, endpoint) = (&*backend.name, &member.endpoint.address.to_string());
+                told.insert((backend.to_owned(), endpoint.clone()));
                 match duty {
                     Duty::On => tracing::info!(backend, endpoint, "an operator brings the endpoint back"),
                     Duty::Drain => tracing::warn!(backend, endpoint, "an operator drains the endpoint"),
@@ -117,7 +115,7 @@ impl State {
                 }
             }
         }
-        if !told {
+        if told.is_empty() {
             let of = request.backend.as_ref().map_or_else(String::new, |name| format!(" of backend {name:?}"));
             let known: Vec<_> = list.iter().flat_map(|backend| &backend.members).collect();
             let known: HashSet<_> = known.iter().map(|member| member.endpoint.address.to_string()).collect();
@@ -130,9 +128,7 @@ impl State {
             let message = "the config has drain = true or weight = 0 for it: change that and reload";
             return Err(Refused::No(message.to_owned()));
         }
-        let is_it = |view: &EndpointView| {
-            view.endpoint == request.endpoint && request.backend.as_ref().is_none_or(|name| *name == view.backend)
-        };
+        let is_it = |view: &EndpointView| told.contains(&(view.backend.clone(), view.endpoint.clone()));
         Ok(Told { endpoints: views(&settings).into_iter().filter(is_it).collect() })
     }
 }
@@ -158,7 +154,8 @@ fn view(backend: &str, report: EndpointReport) -> EndpointView {
         },
         by_config: report.by_config,
         weight: report.weight,
-        backup: report.backup,
+        backup: report.tier > 0,
+        tier: report.tier,
         in_flight: report.in_flight,
         max_connections: report.max_connections,
         queued: report.queued,

@@ -12,7 +12,7 @@ use crate::backend::{LookUp, Registry, Target};
 use crate::dns::Resolver;
 use crate::names::Hostname;
 
-/// How long a start or a reload waits for the endpoints of services: without them their routes answer 503.
+/// How long a start or a reload waits for the first answers: until then, a service's routes answer 503.
 const FIRST_ANSWER: Duration = Duration::from_secs(3);
 /// How often it is looked whether they are there.
 const LOOK: Duration = Duration::from_millis(10);
@@ -68,24 +68,24 @@ impl LookUp for Names {
     }
 }
 
-/// Waits until the services that are in use have endpoints, for a time.
+/// Waits until the names that are in use were looked up, for a time.
 pub(super) async fn settle(backends: &Registry) {
     let known = async {
-        while !backends.knows_services() {
+        while !backends.knows_names() {
             tokio::time::sleep(LOOK).await;
         }
     };
     if tokio::time::timeout(FIRST_ANSWER, known).await.is_err() {
-        tracing::warn!("not every service's endpoints are known yet: its routes answer 503 until they are");
+        tracing::warn!("not every backend's name could be looked up yet: its routes answer 502 or 503 until it is");
     }
 }
 
 impl State {
-    /// Has the workers use the endpoints that services have now.
-    pub(super) fn take_up_services(&self) {
+    /// Has the workers use the endpoints that names lead to now.
+    pub(super) fn take_up_endpoints(&self) {
         match build::settings(&self.config, &self.backends, self.shared.settings.load().secure.clone()) {
             Ok(settings) => self.shared.settings.store(Arc::new(settings)),
-            Err(error) => tracing::error!(%error, "the endpoints of services cannot be taken up"),
+            Err(error) => tracing::error!(%error, "the endpoints that names lead to cannot be taken up"),
         }
     }
 }

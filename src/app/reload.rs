@@ -188,9 +188,9 @@ impl State {
     async fn swap(&mut self, prepared: Prepared) {
         let Prepared { config, mut settings, listeners, kept, opened } = prepared;
         self.names.ask(&config.resolvers);
-        if !self.backends.knows_services() {
+        if !self.backends.knows_names() {
             names::settle(&self.backends).await;
-            // As it was built a moment ago, but for the endpoints of services.
+            // As it was built a moment ago, but for the endpoints that names lead to.
             let secure = settings.secure.clone();
             settings = build::settings(&config, &self.backends, secure).unwrap_or(settings);
         }

@@ -99,7 +99,7 @@ async fn serve(state: &mut State, mut inbox: Inbox) -> std::io::Result<()> {
                     tokio::spawn(async move { drop(answer.send(desk.serve(*request).await)) });
                 }
             },
-            () = backends.services_changed() => state.take_up_services(),
+            () = backends.endpoints_changed() => state.take_up_endpoints(),
             () = refresh.notified() => state.certificates.update(&state.config).await,
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,

@@ -36,11 +36,8 @@ pub(super) fn choose(balance: &Balance, candidates: &[Candidate], key: Option<u6
             rotated.min_by(|a, b| load(a).total_cmp(&load(b)))
         }
         (Balance::RandomTwo, _) => {
-            let one = at_share(candidates, fastrand::f64());
-            let others: Vec<Candidate> =
-                candidates.iter().filter(|other| one.is_none_or(|one| one.index != other.index)).copied().collect();
-            let two = at_share(&others, fastrand::f64()).map(|two| two.index);
-            let two = candidates.iter().find(|candidate| Some(candidate.index) == two);
+            let one = at_share(candidates, fastrand::f64(), None);
+            let two = at_share(candidates, fastrand::f64(), one.map(|one| one.index));
             one.into_iter().chain(two).min_by(|a, b| load(a).total_cmp(&load(b)))
         }
         _ => in_turn(candidates, turn),
@@ -68,19 +65,18 @@ fn in_turn(candidates: &[Candidate], turn: usize) -> Option<&Candidate> {
     }
     #[expect(clippy::cast_precision_loss, reason = "only the fraction matters")]
     let position = ((turn % (1 << 32)) as f64 * GOLDEN).fract();
-    at_share(candidates, position)
+    at_share(candidates, position, None)
 }
 
-/// The candidate at a position from 0 to 1 where each takes its share of the line.
-fn at_share(candidates: &[Candidate], position: f64) -> Option<&Candidate> {
-    let mut left = position * candidates.iter().map(|candidate| candidate.weight).sum::<f64>();
-    for candidate in candidates {
+/// The candidate at a position from 0 to 1 where each takes its share of the line, but for the one with this index.
+fn at_share(candidates: &[Candidate], position: f64, but: Option<usize>) -> Option<&Candidate> {
+    let others = || candidates.iter().filter(|candidate| Some(candidate.index) != but);
+    let mut left = position * others().map(|candidate| candidate.weight).sum::<f64>();
+    let here = |candidate: &&Candidate| {
         left -= candidate.weight;
-        if left < 0.0 {
-            return Some(candidate);
-        }
-    }
-    candidates.last()
+        left < 0.0
+    };
+    others().find(here).or_else(|| others().next_back())
 }
 
 /// Rendezvous hashing with weights: a change of the endpoints moves only those keys that it has to. An endpoint
@@ -96,9 +92,9 @@ fn hashed(candidates: &[Candidate], key: u64) -> Option<&Candidate> {
     let has_room = |candidate: &Candidate| {
         f64::from(candidate.in_flight) + 1.0 <= (BOUND * all * candidate.weight / weights).ceil()
     };
-    let mut ranked: Vec<_> = candidates.iter().map(|candidate| (score(candidate), candidate)).collect();
-    ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
-    ranked.iter().find(|(_, candidate)| has_room(candidate)).or(ranked.first()).map(|(_, candidate)| *candidate)
+    let ranked = candidates.iter().map(|candidate| ((has_room(candidate), score(candidate)), candidate));
+    let best = ranked.max_by(|((room, a), _), ((other, b), _)| room.cmp(other).then(a.total_cmp(b)));
+    best.map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]

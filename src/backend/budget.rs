@@ -31,6 +31,14 @@ impl Budget {
         Self { retry, account: Mutex::new(Account { tokens, at: Instant::now(), requests }) }
     }
 
+    /// The budget of a backend in the place of this one's. The one has had `before` requests, the other `now`.
+    pub(super) fn handed_on(&self, before: u64, now: u64) -> Self {
+        let account = self.account.lock().unwrap_or_else(PoisonError::into_inner);
+        // What the requests since the last retry have earned is not lost.
+        let requests = now.saturating_sub(before.saturating_sub(account.requests));
+        Self { retry: self.retry.clone(), account: Mutex::new(Account { requests, ..*account }) }
+    }
+
     pub(super) fn retry(&self) -> &Retry {
         &self.retry
     }

@@ -79,7 +79,7 @@ struct Handshake<'a> {
 impl Drop for Handshake<'_> {
     fn drop(&mut self) {
         if !self.ended {
-            self.endpoint.tally.tls_failed();
+            self.endpoint.standing.tally.tls_failed();
         }
     }
 }
@@ -90,14 +90,16 @@ async fn open(endpoint: &Endpoint) -> Result<(Socket, Option<IpAddr>), ConnectEr
     let failed = |source| ConnectError::Connect { address: address.clone(), source };
     let unknown = |reason: &str| ConnectError::Resolve { address: address.clone(), source: io::Error::other(reason) };
     let (stream, peer) = match address {
-        BackendAddress::Socket(socket) => (TcpStream::connect(socket).await.map_err(failed)?, None),
+        BackendAddress::Socket(socket) | BackendAddress::At(_, socket) => {
+            (TcpStream::connect(socket).await.map_err(failed)?, None)
+        }
         BackendAddress::Unix(path) => {
             let stream = UnixStream::connect(&**path).await.map_err(failed)?;
             return Ok((Socket::Unix(stream), None));
         }
         BackendAddress::Service(_) => return Err(unknown("a service is no endpoint, its targets are")),
         BackendAddress::Name(_, port) => {
-            let resolved = endpoint.resolved.as_ref().ok_or_else(|| unknown("its name is not looked up"))?;
+            let resolved = endpoint.standing.resolved.as_ref().ok_or_else(|| unknown("its name is not looked up"))?;
             let addresses = resolved.wait().await;
             let addresses = addresses.as_ref().as_ref().map_err(|error| unknown(error))?;
             let order = in_order(addresses, fastrand::usize(..));

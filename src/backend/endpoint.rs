@@ -1,18 +1,15 @@
 //! [`Backend`] and its [`Endpoint`]s: what all workers share of them. Made in the control plane, by [`super::Registry`].
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::budget::Budget;
-use super::health::Health;
 use super::limit::{Limit, Place, Room};
-use super::names::Resolved;
+use super::names::Subject;
+use super::standing::{Standing, next_id};
 use super::sticky::{Sticking, StickyKey};
-use super::tally::Tally;
-use super::{BackendAddress, Busy, Transport};
+use super::{BackendAddress, Busy, Transport, balance};
 use crate::config::{Balance, Check, Ejection, ProxyVersion, Queue, Retry, Sticky};
-use crate::names::Hostname;
 
 /// The least share of its weight that an endpoint has while it starts slowly.
 const FIRST_SHARE: f64 = 0.1;
@@ -30,8 +27,9 @@ pub struct Backend {
     pub(super) id: u64,
     pub(super) sticking: Option<Sticking>,
     pub(super) budget: Budget,
-    /// Whose records its endpoints are; they are followed for as long as somebody holds their names here.
-    _services: Vec<Arc<Hostname>>,
+    label: Arc<str>,
+    /// The names that lead to its endpoints; they are looked up for as long as somebody holds them here.
+    _follows: Vec<Arc<Subject>>,
 }
 
 /// An endpoint, and its part in a backend.
@@ -41,13 +39,14 @@ pub struct Member {
     pub endpoint: Arc<Endpoint>,
     /// Its share among the others.
     pub weight: u16,
-    /// Whether it is used only where no other can be.
-    pub backup: bool,
+    /// 0, or a higher number where it is used only as long as none of a lower one can be.
+    pub tier: u16,
     /// Whether it takes no new requests, by the config.
     pub drain: bool,
 }
 
-/// One place where an app listens. A reload that changes nothing about it leaves it as it is.
+/// One place where an app listens, and how it is used. A reload that changes nothing about it leaves it as it is; one
+/// that does makes another with the same [`Standing`].
 #[derive(Debug)]
 pub struct Endpoint {
     /// Where.
@@ -56,19 +55,16 @@ pub struct Endpoint {
     pub transport: Option<Arc<Transport>>,
     /// Which version of the PROXY protocol tells it of the client, if any. A connection belongs to one client then.
     pub proxy_protocol: Option<ProxyVersion>,
-    /// Told from every other by this, for as long as the process lives.
+    /// The same for all that connections are made to alike, as long as the process lives.
     pub(super) id: u64,
+    pub(super) standing: Arc<Standing>,
+    /// What hashes of requests go by.
+    pub(super) hash: u64,
     pub(super) check: Option<Check>,
     pub(super) ejection: Ejection,
-    pub(super) health: Health,
-    pub(super) limit: Option<Limit>,
-    /// The addresses of its name, where it has one.
-    pub(super) resolved: Option<Resolved>,
-    pub(super) tally: Tally,
-    duty: AtomicU8,
+    pub(super) max_connections: Option<u32>,
+    queue: Queue,
     slow_start: Duration,
-    /// When it came up, in milliseconds of [`clock`].
-    up_since: AtomicU64,
 }
 
 /// What an operator has said that an endpoint is to do.
@@ -88,7 +84,9 @@ impl Backend {
     #[must_use]
     pub fn new(name: &str, members: Vec<Member>, balance: Balance) -> Self {
         let budget = Budget::new(Retry::default(), 0);
-        Self { name: Arc::from(name), members, balance, id: next_id(), sticking: None, budget, _services: Vec::new() }
+        let name: Arc<str> = name.into();
+        let label = Arc::clone(&name);
+        Self { name, members, balance, id: next_id(), sticking: None, budget, label, _follows: Vec::new() }
     }
 
     /// The same, whose clients stay with their endpoints.
@@ -98,9 +96,15 @@ impl Backend {
         self
     }
 
-    /// The same, with endpoints of these services.
-    pub(super) fn following(mut self, services: Vec<Arc<Hostname>>) -> Self {
-        self._services = services;
+    /// The same, with endpoints that these names lead to.
+    pub(super) fn following(mut self, names: Vec<Arc<Subject>>) -> Self {
+        self._follows = names;
+        self
+    }
+
+    /// The same, called so in metrics.
+    pub(super) fn labelled(mut self, label: &str) -> Self {
+        self.label = label.into();
         self
     }
 
@@ -108,6 +112,13 @@ impl Backend {
     #[must_use]
     pub fn retrying(mut self, retry: Retry) -> Self {
         self.budget = Budget::new(retry, self.requests());
+        self
+    }
+
+    /// The same in the place of one whose endpoints were others: its retries are not given anew.
+    pub(super) fn in_place_of(mut self, before: &Self) -> Self {
+        self.id = before.id;
+        self.budget = before.budget.handed_on(before.requests(), self.requests());
         self
     }
 
@@ -123,18 +134,15 @@ impl Backend {
         self.budget.spend(self.requests(), tokio::time::Instant::now())
     }
 
-    /// The label of its endpoints, as in the config: the name, or else the first address.
+    /// What it is called in metrics: its name, or else its first address, both as in the config.
     #[must_use]
-    pub fn label(&self) -> String {
-        match self.members.first() {
-            Some(member) if self.name.is_empty() => member.endpoint.address.to_string(),
-            _ => self.name.to_string(),
-        }
+    pub fn label(&self) -> &str {
+        &self.label
     }
 
     /// Requests of all its endpoints so far.
     fn requests(&self) -> u64 {
-        self.members.iter().map(|member| member.endpoint.tally.requests()).sum()
+        self.members.iter().map(|member| member.endpoint.standing.tally.requests()).sum()
     }
 }
 
@@ -146,21 +154,18 @@ impl Endpoint {
         transport: Option<Arc<Transport>>,
         proxy_protocol: Option<ProxyVersion>,
     ) -> Self {
-        let resolved = matches!(address, BackendAddress::Name(..)).then(Resolved::default);
         Self {
+            id: next_id(),
+            standing: Arc::new(Standing::new(&address)),
+            hash: balance::hash(&address),
             address,
             transport,
             proxy_protocol,
-            id: next_id(),
             check: None,
             ejection: Ejection::default(),
-            health: Health::default(),
-            limit: None,
-            resolved,
-            tally: Tally::default(),
-            duty: AtomicU8::default(),
+            max_connections: None,
+            queue: Queue::default(),
             slow_start: Duration::ZERO,
-            up_since: AtomicU64::default(),
         }
     }
 
@@ -175,7 +180,8 @@ impl Endpoint {
     /// The same, with at most so many requests at once, the others in a queue.
     #[must_use]
     pub fn limited_to(mut self, most: Option<u32>, queue: &Queue) -> Self {
-        self.limit = most.map(|most| Limit::new(most, queue.clone()));
+        self.max_connections = most;
+        self.queue = queue.clone();
         self
     }
 
@@ -183,37 +189,50 @@ impl Endpoint {
     #[must_use]
     pub fn starting_over(mut self, slow_start: Duration) -> Self {
         self.slow_start = slow_start;
-        self.came_up();
         self
+    }
+
+    /// The same, in the place of one that was used in another way; connections to that one stay in use where they
+    /// would be made alike.
+    pub(super) fn in_place_of(mut self, before: &Self) -> Self {
+        let transport = |endpoint: &Self| endpoint.transport.as_ref().map(|transport| transport.id());
+        if transport(&self) == transport(before) && self.proxy_protocol == before.proxy_protocol {
+            self.id = before.id;
+        }
+        self.standing = Arc::clone(&before.standing);
+        self
+    }
+
+    /// Puts in force what of its settings the standing depends on: of several endpoints with the same one, the latest
+    /// has its way.
+    pub(super) fn rule(&self) {
+        self.standing.limit.resize(self.max_connections);
+        if self.check.is_none() {
+            // Nobody is left to say that it is up.
+            self.standing.health.set_down(false);
+        }
     }
 
     /// Counts a request that failed there, before any answer came.
     pub fn failed(&self) {
-        self.health.failed();
-        self.tally.failed();
+        self.standing.health.failed();
+        self.standing.tally.failed();
     }
 
     /// Counts a request that was answered.
     pub fn succeeded(&self) {
-        self.health.succeeded();
+        self.standing.health.succeeded();
     }
 
     /// Gives it something else to do, as an operator says.
     pub fn set_duty(&self, duty: Duty) {
-        let before = self.duty.swap(duty as u8, Ordering::Relaxed);
-        if before != Duty::On as u8 && duty == Duty::On {
-            self.came_up();
-        }
+        self.standing.set_duty(duty);
     }
 
     /// What an operator has said that it is to do.
     #[must_use]
     pub fn duty(&self) -> Duty {
-        match self.duty.load(Ordering::Relaxed) {
-            0 => Duty::On,
-            1 => Duty::Drain,
-            _ => Duty::Off,
-        }
+        self.standing.duty()
     }
 
     /// A place among what it has under way, waited for where it has no more; at once where there is no limit.
@@ -221,37 +240,44 @@ impl Endpoint {
     /// # Errors
     /// [`Busy`]: its queue is full too.
     pub async fn admit(&self) -> Result<Place, Busy> {
-        match &self.limit {
+        match self.limit() {
             None => Ok(Place::default()),
-            Some(limit) => limit.wait().await,
+            Some(limit) => limit.wait(self.queue.length).await,
         }
     }
 
     /// How long [`Endpoint::admit`] may be waited for.
     #[must_use]
     pub fn patience(&self) -> Option<Duration> {
-        self.limit.as_ref().map(|limit| limit.queue.wait)
+        self.max_connections.map(|_| self.queue.wait)
+    }
+
+    /// A place that is free now; none where there is none.
+    pub(super) fn place(&self) -> Option<Place> {
+        self.limit().map_or_else(|| Some(Place::default()), Limit::now)
     }
 
     /// Whether it takes requests of anybody.
     pub(super) fn takes_anybody(&self) -> bool {
-        self.duty() == Duty::On && !self.health.is_down()
+        self.duty() == Duty::On && !self.standing.health.is_down()
     }
 
     /// Whether it takes requests of clients that it has.
     pub(super) fn keeps_clients(&self) -> bool {
-        self.duty() != Duty::Off && !self.health.is_down() && !self.health.is_ejected()
+        self.duty() != Duty::Off && !self.standing.health.is_down() && !self.is_ejected()
+    }
+
+    /// Whether it failed too many requests and is left alone.
+    pub(super) fn is_ejected(&self) -> bool {
+        self.standing.health.is_ejected()
     }
 
     pub(super) fn room(&self) -> Room {
-        self.limit.as_ref().map_or(Room::Free, Limit::room)
+        self.limit().map_or(Room::Free, |limit| limit.room(self.queue.length))
     }
 
-    /// Begins its slow start, where it has one.
-    pub(super) fn came_up(&self) {
-        if !self.slow_start.is_zero() {
-            self.up_since.store(clock(), Ordering::Relaxed);
-        }
+    pub(super) fn limit(&self) -> Option<&Arc<Limit>> {
+        self.max_connections.map(|_| &self.standing.limit)
     }
 
     /// Which part of its weight counts now: all but in a slow start.
@@ -259,13 +285,12 @@ impl Endpoint {
         if self.slow_start.is_zero() {
             return 1.0;
         }
-        let up = Duration::from_millis(clock().saturating_sub(self.up_since.load(Ordering::Relaxed)));
-        up.div_duration_f64(self.slow_start).clamp(FIRST_SHARE, 1.0)
+        self.standing.up_for().div_duration_f64(self.slow_start).clamp(FIRST_SHARE, 1.0)
     }
 
     /// Whether there is something to decide: a check, a failure, or an ejection that ends.
     pub(super) fn needs_judge(&self) -> bool {
-        self.check.is_some() || self.health.has_failures() || self.health.is_ejected()
+        self.check.is_some() || self.standing.health.has_failures() || self.is_ejected()
     }
 
     /// What tells it from every other.
@@ -273,15 +298,4 @@ impl Endpoint {
     pub fn id(&self) -> u64 {
         self.id
     }
-}
-
-/// Milliseconds since something early in the process's life.
-fn clock() -> u64 {
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
-}
-
-fn next_id() -> u64 {
-    static IDS: AtomicU64 = AtomicU64::new(0);
-    IDS.fetch_add(1, Ordering::Relaxed)
 }

@@ -33,6 +33,12 @@ impl Health {
         self.down.load(Ordering::Relaxed)
     }
 
+    pub(super) fn set_down(&self, down: bool) {
+        if self.is_down() != down {
+            self.down.store(down, Ordering::Relaxed);
+        }
+    }
+
     pub(super) fn is_ejected(&self) -> bool {
         self.ejected.load(Ordering::Relaxed)
     }
@@ -53,9 +59,11 @@ impl Health {
     }
 }
 
-/// The judge of one endpoint; lives in the control plane.
+/// The judge of one endpoint, however it is used; lives in the control plane.
 #[derive(Debug)]
 pub(super) struct Judge {
+    /// By which check it judges.
+    check: Option<Check>,
     due: Instant,
     running: Option<tokio::task::JoinHandle<io::Result<()>>>,
     /// Answers in a row against the verdict that holds.
@@ -65,12 +73,16 @@ pub(super) struct Judge {
 
 impl Judge {
     pub(super) fn new(now: Instant) -> Self {
-        Self { due: now, running: None, against: 0, ejected_until: None }
+        Self { check: None, due: now, running: None, against: 0, ejected_until: None }
     }
 
     /// Does what is due. Called every [`TICK`], on the control plane's runtime.
     pub(super) async fn tick(&mut self, endpoint: &Arc<Endpoint>, now: Instant) {
         self.eject(endpoint, &endpoint.ejection, now);
+        if self.check != endpoint.check {
+            // The verdict stays until the new check has another one; what the old one would say does not count.
+            (self.check, self.due, self.running, self.against) = (endpoint.check.clone(), now, None, 0);
+        }
         let Some(check) = &endpoint.check else { return };
         if self.running.as_ref().is_some_and(tokio::task::JoinHandle::is_finished)
             && let Some(running) = self.running.take()
@@ -91,7 +103,8 @@ impl Judge {
     }
 
     fn judge(&mut self, endpoint: &Endpoint, check: &Check, result: io::Result<()>) {
-        let down = endpoint.health.is_down();
+        let health = &endpoint.standing.health;
+        let down = health.is_down();
         if result.is_err() == down {
             self.against = 0;
             return;
@@ -101,11 +114,11 @@ impl Judge {
             return;
         }
         self.against = 0;
-        endpoint.health.down.store(!down, Ordering::Relaxed);
+        health.set_down(!down);
         let address = &endpoint.address;
         match result {
             Ok(()) => {
-                endpoint.came_up();
+                endpoint.standing.came_up();
                 tracing::info!(endpoint = %address, "the endpoint is up again");
             }
             Err(error) => tracing::warn!(endpoint = %address, %error, "the endpoint is down"),
@@ -113,19 +126,19 @@ impl Judge {
     }
 
     fn eject(&mut self, endpoint: &Endpoint, ejection: &Ejection, now: Instant) {
-        let health = &endpoint.health;
+        let health = &endpoint.standing.health;
         if let Some(until) = self.ejected_until {
             if now >= until {
                 self.ejected_until = None;
                 health.failures.store(0, Ordering::Relaxed);
                 health.ejected.store(false, Ordering::Relaxed);
-                endpoint.came_up();
+                endpoint.standing.came_up();
                 tracing::info!(endpoint = %endpoint.address, "the endpoint is tried again");
             }
         } else if ejection.failures > 0 && health.failures.load(Ordering::Relaxed) >= ejection.failures {
             self.ejected_until = Some(now + ejection.time);
             health.ejected.store(true, Ordering::Relaxed);
-            endpoint.tally.ejected();
+            endpoint.standing.tally.ejected();
             let seconds = ejection.time.as_secs_f64();
             tracing::warn!(endpoint = %endpoint.address, seconds, "the endpoint fails requests and is left alone");
         }
@@ -146,10 +159,11 @@ async fn ask(endpoint: &Endpoint, check: &Check) -> io::Result<()> {
     // `HTTP/1.1 200`: more is not asked for.
     let mut start = [0; 12];
     stream.read_exact(&mut start).await?;
-    let status = start.strip_prefix(b"HTTP/1.").and_then(|rest| std::str::from_utf8(rest.get(2..)?).ok()?.parse().ok());
+    let status: Option<u16> =
+        start.strip_prefix(b"HTTP/1.").and_then(|rest| std::str::from_utf8(rest.get(2..)?).ok()?.parse().ok());
     match status {
-        Some(200..=399) => Ok(()),
-        Some(status) => Err(io::Error::other(format!("it answers {status}", status = status as u16))),
+        Some(status) if check.status.contains(status) => Ok(()),
+        Some(status) => Err(io::Error::other(format!("it answers {status}"))),
         None => Err(io::Error::other("its answer is no HTTP/1")),
     }
 }

@@ -1,7 +1,8 @@
 //! Where names lead: looked up in the control plane by their records' time to live, and read by all workers.
 //!
-//! A name with addresses stays one endpoint, and a connection goes to whichever address answers; a service (SRV)
-//! becomes an endpoint a target. What was found last stays in use while DNS fails.
+//! Each of a name's addresses becomes an endpoint, and so does each target of a service (SRV). What is taken for one
+//! endpoint all the same, with several addresses, is connected to at whichever answers. What was found last stays in
+//! use while DNS fails.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -14,9 +15,10 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::Registry;
+use super::{BackendAddress, Registry};
 use crate::drain::Watch;
 use crate::names::Hostname;
+use crate::net::has_route;
 
 /// A time to live is kept within these: neither a flood of questions nor an answer for good.
 const TTL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
@@ -113,7 +115,41 @@ impl Resolved {
     }
 }
 
+impl Found {
+    /// Whether the name was looked up, with success or without.
+    pub(super) fn has(&self, subject: &Subject) -> bool {
+        match subject {
+            Subject::Host(name) => self.hosts.contains_key(name),
+            Subject::Service(name) => self.services.contains_key(name),
+        }
+    }
+
+    /// Whether anything was found for the name before.
+    fn leads_somewhere(&self, subject: &Subject) -> bool {
+        match subject {
+            Subject::Host(name) => self.hosts.get(name).is_some_and(|addresses| addresses.is_ok()),
+            Subject::Service(name) => self.services.get(name).is_some_and(|targets| !targets.is_empty()),
+        }
+    }
+}
+
+/// The endpoints that a name's addresses are, and which of them stand in for the others (1): those of IPv4 where there
+/// are some of IPv6 too, for the same machines have both. None where all addresses are one endpoint: there is none, or
+/// one of each family, which is one machine.
+pub(super) fn spread(addresses: &[IpAddr]) -> Vec<(IpAddr, u8)> {
+    let six = addresses.iter().filter(|ip| ip.is_ipv6()).count();
+    if (six, addresses.len()) == (1, 2) {
+        return Vec::new();
+    }
+    addresses.iter().map(|ip| (*ip, u8::from(six > 0 && ip.is_ipv4()))).collect()
+}
+
 impl Registry {
+    /// All names in use.
+    fn subjects(&self) -> HashSet<Subject> {
+        self.known().subjects()
+    }
+
     /// Keeps up with all names until the drain.
     pub async fn follow_names(&self, lookup: Arc<dyn LookUp>, mut drain: Watch) {
         let mut due: HashMap<Subject, Instant> = HashMap::new();
@@ -168,12 +204,14 @@ impl Registry {
             }
             Err(error) => {
                 if failing.insert(subject.clone()) {
-                    let known = self.knows(subject);
+                    let known = self.known().found.leads_somewhere(subject);
                     let stays = if known { "what was found last stays in use" } else { "nothing is known of it" };
                     tracing::warn!(%name, error, "cannot look up the backend's name: {stays}");
                 }
                 match subject {
-                    Subject::Host(name) if !self.knows(subject) => self.publish_host(name, Err(error)),
+                    Subject::Host(name) if !self.known().found.leads_somewhere(subject) => {
+                        self.publish_host(name, Err(error))
+                    }
                     Subject::Service(name) => self.note_unknown_service(name),
                     Subject::Host(_) => {}
                 }
@@ -181,16 +219,53 @@ impl Registry {
             }
         }
     }
+
+    fn publish_host(&self, name: &Hostname, addresses: Addresses) {
+        let mut known = self.known();
+        if known.found.hosts.get(name).is_some_and(|before| **before == addresses) {
+            return;
+        }
+        if let Ok(list) = &addresses {
+            let list: Vec<_> = list.iter().map(ToString::to_string).collect();
+            tracing::info!(%name, addresses = list.join(", "), "the backend's name leads here");
+        }
+        let addresses = Arc::new(addresses);
+        known.found.hosts.insert(name.clone(), Arc::clone(&addresses));
+        for endpoint in known.endpoints() {
+            if let (BackendAddress::Name(other, _), Some(resolved)) = (&endpoint.address, &endpoint.standing.resolved)
+                && other == name
+            {
+                resolved.publish(Arc::clone(&addresses));
+            }
+        }
+        if known.has_endpoints_of(&Subject::Host(name.clone())) {
+            self.endpoints_changed.notify_one();
+        }
+    }
+
+    /// Nobody has to wait for what is not there.
+    fn note_unknown_service(&self, name: &Hostname) {
+        self.known().found.services.entry(name.clone()).or_default();
+    }
+
+    fn publish_service(&self, name: &Hostname, targets: Vec<Target>) {
+        let mut known = self.known();
+        if known.found.services.get(name) == Some(&targets) {
+            return;
+        }
+        let list: Vec<_> = targets.iter().map(|target| format!("{}:{}", target.host, target.port)).collect();
+        tracing::info!(%name, endpoints = list.join(", "), "the service has these endpoints");
+        known.found.services.insert(name.clone(), targets);
+        drop(known);
+        self.endpoints_changed.notify_one();
+    }
 }
 
 async fn ask(lookup: &dyn LookUp, subject: &Subject) -> Result<(Answer, Duration), String> {
     Ok(match subject {
         Subject::Host(name) => {
-            let (mut addresses, ttl) = lookup.host(name).await?;
-            // DNS shuffles them: a change of order alone is none.
-            addresses.sort_unstable();
-            addresses.dedup();
-            (Answer::Host(addresses), ttl)
+            let (addresses, ttl) = lookup.host(name).await?;
+            (Answer::Host(in_reach(addresses, has_route)), ttl)
         }
         Subject::Service(name) => {
             let (mut targets, ttl) = lookup.service(name).await?;
@@ -199,4 +274,41 @@ async fn ask(lookup: &dyn LookUp, subject: &Subject) -> Result<(Answer, Duration
             (Answer::Service(targets), ttl)
         }
     })
+}
+
+/// Those addresses that this machine has a route to, as most have none for IPv6; all of them where it has none at all.
+/// In their order: DNS shuffles them, and a change of order alone is none.
+fn in_reach(mut addresses: Vec<IpAddr>, has_route: impl Fn(IpAddr) -> bool) -> Vec<IpAddr> {
+    addresses.sort_unstable();
+    addresses.dedup();
+    if addresses.iter().any(|ip| has_route(*ip)) {
+        addresses.retain(|ip| has_route(*ip));
+    }
+    addresses
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ips(list: &[&str]) -> Vec<IpAddr> {
+        list.iter().map(|ip| ip.parse().expect("an address")).collect()
+    }
+
+    #[test]
+    fn each_address_is_an_endpoint_but_one_of_each_family_is_one_machine() {
+        let of = |list: &[&str]| spread(&ips(list)).into_iter().map(|(_, tier)| tier).collect::<Vec<_>>();
+        assert_eq!(of(&["10.0.0.5"]), [0]);
+        assert_eq!(of(&["10.0.0.5", "10.0.0.6"]), [0, 0]);
+        assert_eq!(of(&["fd00::5", "fd00::6"]), [0, 0]);
+        assert!(of(&["10.0.0.5", "fd00::5"]).is_empty() && of(&[]).is_empty());
+        assert_eq!(of(&["10.0.0.5", "10.0.0.6", "fd00::5"]), [1, 1, 0]);
+    }
+
+    #[test]
+    fn addresses_without_a_route_are_left_out_where_there_are_others() {
+        let all = ips(&["fd00::5", "10.0.0.6", "10.0.0.5", "10.0.0.6"]);
+        assert_eq!(in_reach(all.clone(), |ip| ip.is_ipv4()), ips(&["10.0.0.5", "10.0.0.6"]));
+        assert_eq!(in_reach(all, |_| false), ips(&["10.0.0.5", "10.0.0.6", "fd00::5"]));
+    }
 }

@@ -12,6 +12,8 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use tokio::time::Instant;
 
+use super::balance::Candidate;
+use super::standing::{Open, Standing};
 use super::tally::Counts;
 use super::{Backend, BackendAddress, BackendLimits, ConnectError, Endpoint, Origin, Place, Stream, Transport};
 use super::{connect, tls};
@@ -39,6 +41,8 @@ pub struct Link {
     pub inbox: Inbox,
     /// What has yet to go.
     pub outbox: Outbox,
+    /// Counts as open while it lives.
+    open: Open,
     /// Which of its transport's configs it was made with.
     generation: u64,
     /// To which of a name's addresses it was made.
@@ -49,6 +53,7 @@ pub struct Link {
 #[derive(Debug)]
 pub struct InFlight {
     _flight: Flight,
+    _open: Open,
 }
 
 impl Connection {
@@ -67,7 +72,9 @@ impl Connection {
     /// The connection itself, for another protocol, with what counts it as in flight.
     #[must_use]
     pub fn into_link(self) -> (Link, InFlight) {
-        (*self.link, InFlight { _flight: self.flight })
+        // Whoever takes the link apart may leave out what counts it.
+        let open = self.link.open.again();
+        (*self.link, InFlight { _flight: self.flight, _open: open })
     }
 }
 
@@ -93,6 +100,8 @@ pub struct Pools {
     limits: Cell<BackendLimits>,
     /// By backend: how many requests were shared out.
     turns: RefCell<HashMap<u64, usize>>,
+    /// Room for those that a request could go to, lent to whoever picks.
+    pub(super) candidates: RefCell<Vec<Candidate>>,
 }
 
 /// What one worker knows of an endpoint.
@@ -101,11 +110,14 @@ pub(super) struct Local {
     endpoint: Arc<Endpoint>,
     idle: RefCell<Vec<Idle>>,
     counts: Arc<Counts>,
+    /// Closes unused connections that have to give way to new ones.
+    yielding: tokio::task::AbortHandle,
 }
 
 impl Drop for Local {
     fn drop(&mut self) {
-        self.endpoint.tally.leave(&self.counts);
+        self.yielding.abort();
+        self.endpoint.standing.tally.leave(&self.counts);
     }
 }
 
@@ -167,6 +179,7 @@ impl Pools {
             tls: RefCell::default(),
             limits: Cell::new(limits),
             turns: RefCell::default(),
+            candidates: RefCell::default(),
         });
         tokio::task::spawn_local(sweep(Rc::downgrade(&this)));
         this
@@ -188,11 +201,7 @@ impl Pools {
     /// A kept connection to the endpoint that is still open, the one used last first. None as well where the
     /// endpoint has as much under way as it may: then there is none before [`Endpoint::admit`].
     pub fn take(&self, endpoint: &Endpoint) -> Option<Connection> {
-        let place = match &endpoint.limit {
-            None => Place::default(),
-            Some(limit) => limit.now()?,
-        };
-        self.take_at(endpoint, place).ok()
+        self.take_at(endpoint, endpoint.place()?).ok()
     }
 
     /// As [`Pools::take`], for whoever has a place; where there is none, the place is given back.
@@ -223,10 +232,11 @@ impl Pools {
         origin: impl FnOnce() -> Option<Origin>,
     ) -> Result<Connection, ConnectError> {
         let (generation, config) = endpoint.transport.as_ref().map(|transport| self.session(transport)).unzip();
+        let open = Open::one_more(&endpoint.standing, endpoint.max_connections);
         let (io, peer) = connect::connect(endpoint, config, origin).await?;
         let flight = Flight::begin(self.local(endpoint), place);
         let (inbox, outbox) = (Inbox::new(), Outbox::default());
-        let link = Box::new(Link { io, inbox, outbox, generation: generation.unwrap_or(0), peer });
+        let link = Box::new(Link { io, open, inbox, outbox, generation: generation.unwrap_or(0), peer });
         Ok(Connection { link, flight, reused: false })
     }
 
@@ -266,8 +276,11 @@ impl Pools {
 
     fn local(&self, endpoint: &Arc<Endpoint>) -> Rc<Local> {
         let new = || {
-            let counts = endpoint.tally.join();
-            Rc::new(Local { endpoint: Arc::clone(endpoint), idle: RefCell::default(), counts })
+            let (counts, standing) = (endpoint.standing.tally.join(), Arc::clone(&endpoint.standing));
+            Rc::new_cyclic(|local: &Weak<Local>| {
+                let yielding = tokio::task::spawn_local(give_way(standing, Weak::clone(local))).abort_handle();
+                Local { endpoint: Arc::clone(endpoint), idle: RefCell::default(), counts, yielding }
+            })
         };
         Rc::clone(self.endpoints.borrow_mut().entry(endpoint.id).or_insert_with(new))
     }
@@ -292,7 +305,7 @@ impl Link {
     /// Whether it was made as connections are made now.
     fn is_current(&self, endpoint: &Endpoint) -> bool {
         endpoint.transport.as_ref().is_none_or(|transport| transport.current().generation == self.generation)
-            && endpoint.resolved.as_ref().zip(self.peer).is_none_or(|(resolved, ip)| resolved.leads_to(ip))
+            && endpoint.standing.resolved.as_ref().zip(self.peer).is_none_or(|(resolved, ip)| resolved.leads_to(ip))
     }
 
     /// Whether the backend has neither closed the connection nor sent anything, which it has no reason to.
@@ -308,6 +321,18 @@ impl Link {
             self.inbox.shrink();
         }
         quiet
+    }
+}
+
+/// Closes the connection that was unused for the longest time, each time that one has to give way.
+async fn give_way(standing: Arc<Standing>, local: Weak<Local>) {
+    loop {
+        standing.too_many.notified().await;
+        let Some(local) = local.upgrade() else { return };
+        let mut idle = local.idle.borrow_mut();
+        if !idle.is_empty() {
+            idle.remove(0);
+        }
     }
 }
 

@@ -6,7 +6,6 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::limit::Limit;
 use super::{Backend, BackendAddress, Duty, Member};
 
 /// One endpoint's counts.
@@ -39,8 +38,8 @@ pub struct EndpointReport {
     pub address: BackendAddress,
     /// Its share among the others.
     pub weight: u16,
-    /// Whether it is used only where no other can be.
-    pub backup: bool,
+    /// 0, or a higher number where it is used only as long as none of a lower one can be.
+    pub tier: u16,
     /// Whether it gets no new requests: by the config, or by command.
     pub duty: Duty,
     /// Whether that is the config's word.
@@ -138,24 +137,28 @@ impl Backend {
 
 fn report(member: &Member) -> EndpointReport {
     let endpoint = &member.endpoint;
-    let (tally, limit) = (&endpoint.tally, endpoint.limit.as_ref());
+    let standing = &endpoint.standing;
+    let (tally, limit) = (&standing.tally, &standing.limit);
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     EndpointReport {
         address: endpoint.address.clone(),
         weight: member.weight,
-        backup: member.backup,
+        tier: member.tier,
         duty: if member.drain { endpoint.duty().max(Duty::Drain) } else { endpoint.duty() },
         by_config: member.drain,
-        down: endpoint.health.is_down(),
-        ejected: endpoint.health.is_ejected(),
+        down: standing.health.is_down(),
+        ejected: standing.health.is_ejected(),
         in_flight: tally.in_flight(),
         requests: tally.requests(),
         failures: count(&tally.failures),
         ejections: count(&tally.ejections),
         tls_failures: count(&tally.tls_failures),
-        queued: limit.map_or(0, Limit::waiting),
-        refused: limit.map_or(0, Limit::refused),
-        max_connections: limit.map(Limit::most),
-        addresses: endpoint.resolved.as_ref().map(|resolved| resolved.addresses()).unwrap_or_default(),
+        queued: limit.waiting(),
+        refused: limit.refused(),
+        max_connections: endpoint.max_connections,
+        addresses: match &endpoint.address {
+            BackendAddress::At(_, socket) => vec![socket.ip()],
+            _ => standing.resolved.as_ref().map(|resolved| resolved.addresses()).unwrap_or_default(),
+        },
     }
 }

@@ -129,7 +129,7 @@ fn tell(which: &Which, duty: EndpointState, wait: Option<Duration>) -> Result<u8
     let told = super::wait_for(client.set_duty(&request))?;
     let (views, quiet) = match wait {
         None => (told.endpoints, true),
-        Some(wait) => super::wait_for(until_quiet(&client, which, wait))?,
+        Some(wait) => super::wait_for(until_quiet(&client, &told.endpoints, wait))?,
     };
     say(if which.json { json(&views) } else { render(&views) });
     if !quiet {
@@ -139,14 +139,16 @@ fn tell(which: &Which, duty: EndpointState, wait: Option<Duration>) -> Result<u8
     Ok(DONE)
 }
 
-/// Waits until the endpoint has nothing under way; how it is then, and whether it has not.
-async fn until_quiet(client: &Client, which: &Which, wait: Duration) -> Result<(Vec<EndpointView>, bool), ClientError> {
+/// Waits until these have nothing under way; how they are then, and whether they have not.
+async fn until_quiet(
+    client: &Client,
+    told: &[EndpointView],
+    wait: Duration,
+) -> Result<(Vec<EndpointView>, bool), ClientError> {
     let began = Instant::now();
     loop {
         let mut views = client.backends().await?;
-        views.retain(|view| {
-            view.endpoint == which.endpoint && which.backend.as_ref().is_none_or(|name| *name == view.backend)
-        });
+        views.retain(|view| told.iter().any(|told| (&told.endpoint, &told.backend) == (&view.endpoint, &view.backend)));
         let quiet = views.iter().all(|view| view.in_flight == 0 && view.queued == 0);
         if quiet || began.elapsed() >= wait {
             return Ok((views, quiet));
@@ -183,7 +185,11 @@ pub(super) fn show(out: &mut String, views: &[EndpointView]) {
         };
         let most = view.max_connections.map_or_else(String::new, |most| format!(" of {most}"));
         let queued = if view.queued == 0 { String::new() } else { format!(", {} queued", view.queued) };
-        let kind = if view.backup { "backup".to_owned() } else { format!("weight {}", view.weight) };
+        let kind = match view.tier {
+            0 => format!("weight {}", view.weight),
+            1 => "backup".to_owned(),
+            tier => format!("backup {tier}"),
+        };
         table.row(
             style,
             [
@@ -197,7 +203,7 @@ pub(super) fn show(out: &mut String, views: &[EndpointView]) {
             ],
         );
         let addresses: Vec<String> = view.addresses.iter().map(ToString::to_string).collect();
-        if !addresses.is_empty() {
+        if !addresses.is_empty() && !view.endpoint.contains('@') {
             table.note(format!("leads to {}", safe(&addresses.join(", "))));
         }
     }
@@ -217,6 +223,7 @@ mod tests {
             by_config: false,
             weight: 2,
             backup: false,
+            tier: 0,
             in_flight: 3,
             max_connections: Some(8),
             queued: 1,

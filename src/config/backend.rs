@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::backend_address::{self, BackendAddress};
+use super::backend_address::BackendAddress;
+use super::backend_endpoint::{self, Endpoint, ReadEndpoint};
 use super::backend_health::{self, Check, Ejection};
 use super::backend_load::{self, Queue, Retry};
 use super::backend_tls::{self, BackendTls};
@@ -14,9 +15,6 @@ use super::balance::{self, Balance};
 use super::reader::{Item, Reading, Section, nearest};
 use super::source::Place;
 use super::sticky::{self, Sticky};
-
-/// What a backend looks like in the config.
-pub(super) const EXAMPLE: &str = "\"127.0.0.1:3000\"";
 
 /// An app: one or more endpoints that answer alike.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -47,19 +45,6 @@ pub struct Backend {
     pub queue: Queue,
     /// `retry`: whether what one endpoint failed is taken to another.
     pub retry: Retry,
-}
-
-/// One of a backend's endpoints.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Endpoint {
-    /// Where it listens.
-    pub address: BackendAddress,
-    /// `weight`: its share among the others; 0: as `drain`; default 1.
-    pub weight: u16,
-    /// `backup`: used where no other can be; default false.
-    pub backup: bool,
-    /// `drain`: takes no new requests but of clients that stick to it; default false.
-    pub drain: bool,
 }
 
 /// What doorward speaks with a backend.
@@ -169,14 +154,6 @@ impl Backend {
     }
 }
 
-impl Endpoint {
-    /// An endpoint with every default.
-    #[must_use]
-    pub fn new(address: BackendAddress) -> Self {
-        Self { address, weight: 1, backup: false, drain: false }
-    }
-}
-
 /// A backend, and where its endpoints and name are written.
 pub(super) struct Placed {
     pub(super) backend: Backend,
@@ -213,9 +190,9 @@ pub(super) fn read(item: &Item<'_>) -> Option<Written> {
         }
         DeValue::String(_) if is_name(item.written()) => Some(Written::Named(item.words()?, item.place())),
         _ => {
-            let endpoints = read_endpoints(item)?;
+            let endpoints = backend_endpoint::read(item)?;
             let mut backend = Backend::new([]);
-            let protocol = shared_protocol(item, &endpoints)?;
+            let protocol = backend_endpoint::shared_protocol(item, &endpoints)?;
             backend.protocol = protocol.unwrap_or_default();
             Some(Written::Whole(Box::new(placed(backend, protocol.is_some(), endpoints, item.place()))))
         }
@@ -237,18 +214,13 @@ fn read_name(item: &Item<'_>) -> Option<String> {
     Some(name)
 }
 
-struct ReadEndpoint {
-    endpoint: Endpoint,
-    protocol: Option<BackendProtocol>,
-    place: Place,
-}
-
 fn read_section(mut section: Section<'_>) -> Option<Placed> {
+    let reading = section.reading;
     let mut backend = Backend::new([]);
     let mut of_scheme = None;
     let endpoints = section.required("endpoints", "[\"127.0.0.1:3000\"]", |item| {
-        let endpoints = read_endpoints(item)?;
-        of_scheme = shared_protocol(item, &endpoints)?;
+        let endpoints = backend_endpoint::read(item)?;
+        of_scheme = backend_endpoint::shared_protocol(item, &endpoints)?;
         Some(endpoints)
     });
     let protocol = section.optional("protocol", |item| {
@@ -290,67 +262,15 @@ fn read_section(mut section: Section<'_>) -> Option<Placed> {
     }
     backend_tls::warn(section.reading, &place, &backend);
     section.finish();
-    Some(placed(backend, said.is_some(), endpoints?, place))
+    let placed = placed(backend, said.is_some(), endpoints?, place);
+    backend_endpoint::warn(reading, &placed.name, &placed.backend.endpoints);
+    Some(placed)
 }
 
 fn placed(mut backend: Backend, says_protocol: bool, endpoints: Vec<ReadEndpoint>, name: Place) -> Placed {
     let (list, places) = endpoints.into_iter().map(|read| (read.endpoint, read.place)).unzip();
     backend.endpoints = list;
     Placed { backend, says_protocol, endpoints: places, name }
-}
-
-/// One address, or a list of them.
-fn read_endpoints(item: &Item<'_>) -> Option<Vec<ReadEndpoint>> {
-    match item.value.get_ref() {
-        DeValue::Array(_) => item.some("backend", EXAMPLE, &format!("as in [{EXAMPLE}]"), read_endpoint),
-        _ => Some(vec![read_endpoint(item)?]),
-    }
-}
-
-fn read_endpoint(item: &Item<'_>) -> Option<ReadEndpoint> {
-    let DeValue::Table(_) = item.value.get_ref() else {
-        let (protocol, address) = read_address(item)?;
-        return Some(ReadEndpoint { endpoint: Endpoint::new(address), protocol, place: item.place() });
-    };
-    let mut section = item.section()?;
-    let place = section.place_of("address");
-    let (protocol, address) = section.required("address", EXAMPLE, read_address)?;
-    let mut endpoint = Endpoint::new(address);
-    section
-        .set("weight", &mut endpoint.weight, |item| item.integer(0..=1000))
-        .set("backup", &mut endpoint.backup, Item::boolean)
-        .set("drain", &mut endpoint.drain, Item::boolean);
-    section.finish();
-    Some(ReadEndpoint { endpoint, protocol, place })
-}
-
-fn read_address(item: &Item<'_>) -> Option<(Option<BackendProtocol>, BackendAddress)> {
-    let text = match item.value.get_ref() {
-        DeValue::Integer(integer) => integer.to_string(),
-        DeValue::String(_) => item.text()?,
-        _ => return item.wrong_type("a backend's address", "\"127.0.0.1:3000\""),
-    };
-    match BackendAddress::parse(&text) {
-        Ok(parsed) => Some(parsed),
-        Err(error) => item.fault(error.to_string(), backend_address::remedy(&error)),
-    }
-}
-
-/// What the endpoints' schemes say, none where they have none; they have to agree.
-#[expect(clippy::option_option, reason = "the outer one is absent where a fault was reported")]
-fn shared_protocol(item: &Item<'_>, endpoints: &[ReadEndpoint]) -> Option<Option<BackendProtocol>> {
-    let written = |read: &ReadEndpoint| match (&read.endpoint.address, read.protocol) {
-        (BackendAddress::Unix(_) | BackendAddress::Service(_), _) => None,
-        (_, protocol) => protocol,
-    };
-    let mut protocols = endpoints.iter().filter_map(written);
-    let first = protocols.next();
-    if let Some(other) = protocols.find(|protocol| Some(*protocol) != first) {
-        let first = first.unwrap_or_default().word();
-        let remedy = "use one scheme, or make two backends";
-        return item.fault(format!("one endpoint is {first}://, another {}://", other.word()), remedy);
-    }
-    Some(first)
 }
 
 /// The protocol with TLS around it.

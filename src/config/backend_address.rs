@@ -18,6 +18,8 @@ pub enum BackendAddress {
     Service(Hostname),
     /// A unix socket, by its absolute path.
     Unix(Box<str>),
+    /// One of a name's addresses; found out, and never written in the config.
+    At(Hostname, SocketAddr),
 }
 
 /// Why a text is no address of a backend.
@@ -29,6 +31,9 @@ pub enum BackendError {
     /// A scheme where the protocol is not chosen.
     #[error("only http:// can stand here, not {0}://")]
     HttpOnly(&'static str),
+    /// A scheme before what has none.
+    #[error("{0} has no scheme")]
+    NoScheme(&'static str),
     /// A path, query or user behind the port or before the host.
     #[error("a backend is a host and a port, without a user, a path or a query")]
     Extra,
@@ -74,6 +79,9 @@ impl BackendAddress {
         };
         let protocol = super::backend::PROTOCOLS.iter().find(|(word, _)| scheme.eq_ignore_ascii_case(word));
         let Some((_, protocol)) = protocol else { return Err(BackendError::Scheme(scheme.to_owned())) };
+        if let Some(kind) = ["unix:", "srv:"].into_iter().find(|kind| rest.starts_with(kind)) {
+            return Err(BackendError::NoScheme(kind));
+        }
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         Ok((Some(*protocol), parse_authority(authority, protocol.default_port())?))
     }
@@ -84,8 +92,22 @@ impl BackendAddress {
         match self {
             Self::Socket(address) => Some(address.ip().to_string()),
             Self::Name(name, _) => Some(name.as_str().to_owned()),
+            Self::At(name, _) => Some(name.as_str().to_owned()),
             Self::Unix(_) | Self::Service(_) => None,
         }
+    }
+
+    /// Whether somebody may mean this one by these words: as it is shown, or, of one of a name's addresses, the name
+    /// and port or the address and port.
+    #[must_use]
+    pub fn is_called(&self, words: &str) -> bool {
+        let by_part = match self {
+            Self::At(name, socket) => {
+                words == socket.to_string() || words.strip_prefix(name.as_str()) == Some(&format!(":{}", socket.port()))
+            }
+            _ => false,
+        };
+        by_part || words == self.to_string()
     }
 }
 
@@ -135,6 +157,7 @@ impl fmt::Display for BackendAddress {
         match self {
             Self::Socket(address) => write!(f, "{address}"),
             Self::Name(name, port) => write!(f, "{name}:{port}"),
+            Self::At(name, socket) => write!(f, "{name}:{}@{}", socket.port(), socket.ip()),
             Self::Unix(path) => write!(f, "unix:{path}"),
             Self::Service(name) => write!(f, "srv:{name}"),
         }
@@ -146,6 +169,9 @@ pub(super) fn remedy(error: &BackendError) -> &'static str {
     match error {
         BackendError::Scheme(_) | BackendError::HttpOnly(_) => {
             "write http://, https://, tcp:// or tls:// before host:port, or host:port alone for http"
+        }
+        BackendError::NoScheme(_) => {
+            "write it alone, and what it speaks as the backend's protocol, as in protocol = \"https\""
         }
         BackendError::Extra => "remove them; the path of a request is passed on as it is",
         BackendError::Port => "add one, as in \"app:3000\" or \"127.0.0.1:3000\"",

@@ -22,6 +22,14 @@ pub enum Balance {
     HashCookie(String),
 }
 
+impl Balance {
+    /// Whether it looks at what the endpoints have under way.
+    #[must_use]
+    pub fn goes_by_load(&self) -> bool {
+        !matches!(self, Self::RoundRobin)
+    }
+}
+
 impl fmt::Display for Balance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -3,14 +3,12 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use super::load::Gathered;
 use super::reader::Reading;
 use super::source::Place;
 use super::{
-    Acme, Backend, BackendAddress, BackendProtocol, CertificateChoice, Challenge, HttpsPolicy, ListenerProtocol,
-    MetricsListener, Route, RouteHost, RouteMode,
+    Acme, CertificateChoice, Challenge, HttpsPolicy, ListenerProtocol, MetricsListener, Route, RouteHost, RouteMode,
 };
-use super::{acme, backend, issuer, listener, modes, route};
+use super::{acme, issuer, listener, modes, route};
 
 /// The port that every public CA dials for HTTP-01 (RFC 8555 §8.3), and for TLS-ALPN-01 (RFC 8737 §3).
 const PORTS: [(Challenge, ListenerProtocol, u16); 2] =
@@ -173,6 +171,7 @@ pub(super) fn together(
             reading.fault(&placed.https, message, remedy);
         });
     }
+    modes::redirects(reading, listeners, routes);
     modes::lookups(reading, listeners, routes);
     modes::listeners(reading, listeners, routes);
     if let Some(acme) = acme {
@@ -194,60 +193,6 @@ fn first_of<'r>(
         count => format!(" (so it is with {count} more routes)"),
     };
     report(first, more);
-}
-
-/// A backend that is one of our own listeners would be asked again and again.
-pub(super) fn loops(reading: &Reading, listeners: &[listener::Placed], gathered: &Gathered) {
-    let written = gathered.routes.iter().filter_map(|placed| match &placed.written {
-        Some(backend::Written::Whole(placed)) => Some(&**placed),
-        _ => None,
-    });
-    let all = gathered.backends.iter().chain(written);
-    for (endpoint, place) in all.flat_map(|placed| placed.backend.endpoints.iter().zip(&placed.endpoints)) {
-        let BackendAddress::Socket(address) = &endpoint.address else { continue };
-        let same = |own: &SocketAddr| {
-            own.port() == address.port()
-                && (own.ip() == address.ip() || (own.ip().is_unspecified() && address.ip().is_loopback()))
-        };
-        if let Some(own) = listeners.iter().find(|placed| same(&placed.listener.address)) {
-            let message = format!("{address} is doorward's own listener at {}", own.address.location());
-            reading.fault(place, message, "name the address of the app");
-        }
-    }
-}
-
-/// Whether a route can be served by what its backend speaks. Where the route does not say `http` itself, it means
-/// plain bytes to a route that understands no requests: it is the default.
-pub(super) fn protocol(reading: &Reading, place: &Place, mode: RouteMode, backend: &Backend, says_http: bool) {
-    let word = backend.protocol.word();
-    let (message, remedy) = match (mode, backend.protocol) {
-        (RouteMode::Tcp, BackendProtocol::Http) if says_http => (
-            "the backend speaks http, and a route with mode tcp passes on bytes".to_owned(),
-            "write tcp:// for it, or mode = \"http\"",
-        ),
-        (RouteMode::Passthrough, BackendProtocol::Http) if says_http => (
-            "the backend speaks http, and the client's TLS passes through to it".to_owned(),
-            "write tcp:// for it: the bytes are TLS already",
-        ),
-        (RouteMode::Http, BackendProtocol::Tcp) => (
-            format!("the backend speaks {word}, and the route's requests are HTTP"),
-            "write http:// for it, or mode = \"tcp\"",
-        ),
-        (RouteMode::Http, BackendProtocol::Tls) => (
-            format!("the backend speaks {word}, and the route's requests are HTTP"),
-            "write https:// for it, or mode = \"tcp\"",
-        ),
-        (RouteMode::Tcp, BackendProtocol::Https) => (
-            "the backend speaks https, and a route with mode tcp passes on bytes".to_owned(),
-            "write tls:// for it, or mode = \"http\"",
-        ),
-        (RouteMode::Passthrough, BackendProtocol::Https | BackendProtocol::Tls) => (
-            format!("the backend is to be spoken {word} with, and the client's TLS passes through to it"),
-            "write tcp:// for it: the bytes are TLS already",
-        ),
-        _ => return,
-    };
-    reading.fault(place, message, remedy);
 }
 
 /// What the challenges and the CAs need, as far as it shows here. All of it is a warning: a firewall may do the

@@ -10,9 +10,10 @@ use toml::de::DeTable;
 
 use super::reader::{Item, Reading, Section};
 use super::source::{Place, Source};
-use super::{Backend, Config, Fault, Faults, Machine};
+use super::{Config, Fault, Faults, Machine};
 use super::{
-    acme, backend, certificates, checks, dns, include, issuer, listener, modes, on_demand, operate, route, storage,
+    acme, backend, certificates, checks, dns, fitting, include, issuer, listener, modes, on_demand, operate, route,
+    storage,
 };
 
 /// The most syntax errors of one file that are worth reading: one mistake can cause a series.
@@ -147,9 +148,9 @@ fn read_main(reading: &Reading, source: &Rc<Source>, file: &Path) -> Option<Conf
     checks::routes(reading, &gathered.routes, on_demand_written);
     backend::check_names(reading, &gathered.backends);
     if listeners_known {
-        checks::loops(reading, &listeners, &gathered);
+        fitting::loops(reading, &listeners, &gathered);
     }
-    config.backends = resolve_backends(reading, &mut gathered);
+    config.backends = fitting::resolve(reading, &mut gathered);
     if listeners_known && listeners.is_empty() {
         checks::no_listener(reading, &missing);
     }
@@ -167,22 +168,6 @@ fn read_main(reading: &Reading, source: &Rc<Source>, file: &Path) -> Option<Conf
     gathered.watched.extend(secrets.iter().filter_map(|file| file.parent().map(Path::to_owned)));
     config.watched = gathered.watched.into_iter().collect();
     Some(config)
-}
-
-/// Gives each route its backend; returns those that have a name.
-fn resolve_backends(reading: &Reading, gathered: &mut Gathered) -> Vec<Arc<Backend>> {
-    let backends = std::mem::take(&mut gathered.backends);
-    let named: Vec<_> = backends.into_iter().map(|placed| Arc::new(placed.backend)).collect();
-    for placed in &mut gathered.routes {
-        let Some(written) = placed.written.take() else { continue };
-        // A [[backend]] may be one that other routes speak HTTP with.
-        let says_http = matches!(&written, backend::Written::Whole(placed) if placed.says_protocol);
-        if let Some(backend) = backend::resolve(reading, written, &named) {
-            checks::protocol(reading, &placed.backend, placed.route.mode, &backend, says_http);
-            placed.route.backend = backend;
-        }
-    }
-    named
 }
 
 /// The tables of `[[key]]`.

@@ -7,6 +7,7 @@
 mod acme;
 mod backend;
 mod backend_address;
+mod backend_endpoint;
 mod backend_health;
 mod backend_load;
 mod backend_tls;
@@ -16,6 +17,7 @@ mod checks;
 mod dns;
 mod dns_provider;
 mod fault;
+mod fitting;
 mod include;
 mod issuer;
 mod limits;
@@ -40,9 +42,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use acme::{Acme, KeyType};
-pub use backend::{Backend, BackendProtocol, Endpoint, ProxyVersion};
+pub use backend::{Backend, BackendProtocol, ProxyVersion};
 pub use backend_address::{BackendAddress, BackendError};
-pub use backend_health::{Check, Ejection};
+pub use backend_endpoint::{Addresses, Endpoint};
+pub use backend_health::{Check, Ejection, Statuses};
 pub use backend_load::{Queue, Retry};
 pub use backend_tls::{BackendCa, BackendSni, BackendTls};
 pub use balance::Balance;

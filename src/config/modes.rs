@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::listener::{Listener, Placed};
 use super::reader::Reading;
-use super::{HttpsPolicy, ListenerProtocol, Route, RouteHost, RouteMode, route};
+use super::{CertificateChoice, HttpsPolicy, ListenerProtocol, Route, RouteHost, RouteMode, route};
 use crate::names::HostPattern;
 
 /// What listeners and routes call each other by.
@@ -90,6 +90,30 @@ pub(super) fn policies(reading: &Reading, listeners: &[Placed], routes: &[route:
     }
 }
 
+/// Warns of redirects to a port that clients may not know: they come to it by way of a proxy.
+pub(super) fn redirects(reading: &Reading, listeners: &[Placed], routes: &[route::Placed]) {
+    let of = |protocol| listeners.iter().filter(move |other| other.listener.protocol == protocol);
+    let usual = |listener: &Listener| listener.forwarded_port(listener.address.port()) == 443;
+    let redirected = |listener: &Listener| {
+        let here = routes.iter().map(|placed| &placed.route).filter(|route| is_on(route, listener));
+        let mut here = here.filter(|route| route.mode != RouteMode::Tcp && route.https == HttpsPolicy::Redirect);
+        here.any(|route| {
+            let others = of(ListenerProtocol::Https).map(|other| &other.listener).filter(|other| is_on(route, other));
+            of(ListenerProtocol::Http).any(|http| is_on(route, &http.listener)) && !others.into_iter().any(usual)
+        })
+    };
+    for Placed { listener, address: place, .. } in of(ListenerProtocol::Https) {
+        let port = listener.address.port();
+        let mapped = listener.proxy_protocol && listener.public_port.is_none() && !matches!(port, 0 | 443);
+        if mapped && redirected(listener) {
+            let message = format!(
+                "redirects to https lead clients to port {port}, and they come here by way of a proxy (proxy_protocol)"
+            );
+            reading.warning(place, message, "write public_port = 443, or whatever port they dial there");
+        }
+    }
+}
+
 /// Whether some listener speaks what a route needs, and every one that it lists.
 pub(super) fn listeners(reading: &Reading, listeners: &[Placed], routes: &[route::Placed]) {
     for placed in routes {
@@ -111,6 +135,23 @@ pub(super) fn listeners(reading: &Reading, listeners: &[Placed], routes: &[route
             let remedy = "add a [[route]] with mode = \"tcp\" or \"passthrough\", or write protocol = \"https\"";
             reading.fault(place, message, remedy);
         }
+    }
+}
+
+fn is_default_of(listener: &Listener, route: &Route) -> bool {
+    listener.default_route.as_ref() == Some(&route.name)
+}
+
+/// Reports what a route that is reached by plain TCP alone has no use for.
+fn no_tls(reading: &Reading, placed: &route::Placed) {
+    let name = &placed.route.name;
+    if let Some(place) = placed.hosts.first() {
+        let message = format!("the route {name:?} is reached through protocol tcp alone, which tells no names");
+        reading.fault(place, message, "remove hosts, or write protocol = \"tls\" at the listener");
+    }
+    if placed.route.certificate != CertificateChoice::Directory {
+        let message = format!("the route {name:?} is reached through protocol tcp alone, and no TLS ends there");
+        reading.fault(&placed.certificate, message, "remove certificate, or write protocol = \"tls\" at the listener");
     }
 }
 
@@ -167,7 +208,7 @@ fn reached(reading: &Reading, listeners: &[Placed], placed: &route::Placed) {
         let listeners = listeners.iter().map(|placed| &placed.listener);
         listeners.into_iter().any(|listener| protocols.contains(&listener.protocol) && is_on(route, listener))
     };
-    let is_default = listeners.iter().any(|other| other.listener.default_route.as_ref() == Some(&route.name));
+    let is_default = listeners.iter().any(|other| is_default_of(&other.listener, route));
     let (reached, remedy) = match route.mode {
         RouteMode::Http => (
             some_speaks(&[ListenerProtocol::Https, ListenerProtocol::Http]),
@@ -182,6 +223,11 @@ fn reached(reading: &Reading, listeners: &[Placed], placed: &route::Placed) {
             "add a [[listener]] with protocol = \"tls\", or one with protocol = \"tcp\" and this route as its default_route",
         ),
     };
+    let by_name = some_speaks(&[ListenerProtocol::Tls])
+        || listeners.iter().any(|other| other.listener.protocol.has_tls() && is_default_of(&other.listener, route));
+    if reached && route.mode == RouteMode::Tcp && !by_name {
+        no_tls(reading, placed);
+    }
     if !reached {
         reading.fault(&placed.mode, format!("no listener leads to the route {:?}", route.name), remedy);
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::CertificateId;
 use super::backend::{self, Backend};
 use super::backend_address::{BackendAddress, parse_port};
+use super::backend_endpoint;
 use super::reader::{Item, Section};
 use super::source::Place;
 use crate::names::{HostPattern, Hostname};
@@ -161,7 +162,7 @@ pub(super) fn read(mut section: Section<'_>) -> Option<Placed> {
         item.some("listener", "\"[::]:443\"", "by its address", read)
     });
     let path = section.optional("path", read_path);
-    let written = section.required("backend", backend::EXAMPLE, backend::read);
+    let written = section.required("backend", backend_endpoint::EXAMPLE, backend::read);
     let (hosts, host_places): (Vec<_>, _) = hosts.unwrap_or_default().into_iter().unzip();
     let (listeners, listener_places): (Vec<_>, _) = listeners.unwrap_or_default().into_iter().unzip();
     let mut route = Route { mode, listeners, ..Route::new(hosts, []) };

@@ -3,6 +3,7 @@
 use std::fmt::{Display, Write};
 use std::time::Duration;
 
+use super::backend_endpoint::ADDRESSES;
 use super::values::show_size;
 use super::{
     AccessLog, Acme, CaLimits, CertificateChoice, Config, DnsSolver, Issuer, Limits, Listener, Log, OnDemand, Route,
@@ -237,6 +238,9 @@ impl Toml {
             if let Some(path) = &check.path {
                 self.text("path", path);
             }
+            if check.path.is_some() {
+                self.text("status", &check.status);
+            }
             if let Some(host) = &check.host {
                 self.text("host", host);
             }
@@ -351,8 +355,13 @@ fn endpoint(endpoint: &Endpoint) -> String {
     if *endpoint == Endpoint::new(endpoint.address.clone()) {
         return address;
     }
-    let Endpoint { weight, backup, drain, .. } = endpoint;
-    format!("{{ address = {address}, weight = {weight}, backup = {backup}, drain = {drain} }}")
+    let Endpoint { weight, backup, drain, addresses, .. } = endpoint;
+    // Only names have addresses.
+    let addresses = match endpoint.address {
+        BackendAddress::Name(..) => format!(", addresses = \"{}\"", word(&ADDRESSES, addresses)),
+        _ => String::new(),
+    };
+    format!("{{ address = {address}, weight = {weight}, backup = {backup}, drain = {drain}{addresses} }}")
 }
 
 /// An address that says what is spoken there.

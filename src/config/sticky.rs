@@ -11,8 +11,7 @@ pub struct Sticky {
     pub cookie: String,
     /// `path`, default `/`.
     pub path: String,
-    /// `lifetime`: how long clients keep it (`Max-Age`), counted from when the endpoint was chosen; none: until the
-    /// browser is closed.
+    /// `lifetime`: how long clients keep it (`Max-Age`); renewed after half of it. None: until the browser is closed.
     pub lifetime: Option<Duration>,
     /// `secure`: sent back over TLS only; none: where the request that it answers came over TLS.
     pub secure: Option<bool>,

@@ -83,7 +83,11 @@ impl Item<'_> {
 
     /// One of a fixed set of words.
     pub(super) fn choice<T: Clone>(&self, choices: &[(&str, T)]) -> Option<T> {
-        let text = self.text()?;
+        let example = choices.first().map_or_else(String::new, |(word, _)| format!("\"{word}\""));
+        let text = match self.value.get_ref() {
+            toml::de::DeValue::String(_) => self.text()?,
+            _ => return self.wrong_type("a word", &example),
+        };
         if let Some((_, value)) = choices.iter().find(|(word, _)| *word == text) {
             return Some(value.clone());
         }

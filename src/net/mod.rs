@@ -17,5 +17,5 @@ pub use form::{form, percent_encoded};
 pub use https_client::{ClientTimeouts, HttpsClient, HttpsClientError, Roots};
 pub use inbox::Inbox;
 pub use outbox::Outbox;
-pub use sockets::{BindError, bind_tcp, port_of};
+pub use sockets::{BindError, bind_tcp, has_route, port_of};
 pub use transport::Transport;

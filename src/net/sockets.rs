@@ -1,7 +1,7 @@
 //! Listening sockets: one a worker on the same address, so that the kernel spreads connections (`SO_REUSEPORT`).
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -43,6 +43,14 @@ pub fn bind_tcp(address: SocketAddr, count: usize, own: &[SocketAddr]) -> Result
 #[must_use]
 pub fn port_of(socket: &TcpListener) -> u16 {
     socket.local_addr().map_or(0, |address| address.port())
+}
+
+/// Whether this machine knows a way to an address. Nothing is sent: a connected datagram socket only asks the routes.
+#[must_use]
+pub fn has_route(ip: IpAddr) -> bool {
+    let from: IpAddr = if ip.is_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+    // Any port will do.
+    UdpSocket::bind((from, 0)).and_then(|socket| socket.connect((ip, 9))).is_ok()
 }
 
 fn open(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {

@@ -7,19 +7,26 @@ use super::access_log::Record;
 use super::client::Client;
 use super::failure::Failure;
 use super::{Proxy, Settings};
-use crate::backend::{Backend, Connection, Endpoint, Place};
+use crate::backend::{self, Backend, Connection, Endpoint, Place};
 use crate::net::Deadline;
 
 /// One request's tries. Costs nothing until one has failed.
-pub(super) struct Attempts<'a> {
+pub(super) struct Attempts<'a, K> {
     proxy: &'a Proxy,
     backend: &'a Backend,
+    /// What its hash goes by: a retry leads to the endpoint that all with the same key would have without the first.
+    key: K,
     tried: Vec<u64>,
 }
 
-impl<'a> Attempts<'a> {
-    pub(super) fn new(proxy: &'a Proxy, backend: &'a Backend) -> Self {
-        Self { proxy, backend, tried: Vec::new() }
+impl<'a, K: Fn() -> Option<u64>> Attempts<'a, K> {
+    pub(super) fn new(proxy: &'a Proxy, backend: &'a Backend, key: K) -> Self {
+        Self { proxy, backend, key, tried: Vec::new() }
+    }
+
+    /// Where to go first.
+    pub(super) fn first(&self) -> Option<&'a Arc<Endpoint>> {
+        self.proxy.pools.pick(self.backend, &self.key, &[])
     }
 
     /// Where to go next after this endpoint has failed: none where no other can serve, or the request was tried
@@ -29,9 +36,9 @@ impl<'a> Attempts<'a> {
         if self.tried.len() > self.backend.retries() as usize {
             return None;
         }
-        let other = self.proxy.pools.pick(self.backend, || None, &self.tried)?;
+        let other = self.proxy.pools.pick(self.backend, &self.key, &self.tried)?;
         let allowed = self.backend.may_retry();
-        self.proxy.metrics.retry(&self.backend.label(), allowed);
+        self.proxy.metrics.retry(self.backend.label(), allowed);
         allowed.then_some(other)
     }
 
@@ -68,17 +75,19 @@ impl<'a> Attempts<'a> {
     }
 }
 
-/// A connection for bytes, to the endpoint or to another one where that fails.
+/// A connection for bytes, to one of the backend's endpoints.
 pub(super) async fn connect(
     proxy: &Proxy,
     settings: &Settings,
-    (backend, endpoint): (&Backend, &Arc<Endpoint>),
+    backend: &Backend,
     client: &Client,
     deadline: &Deadline,
     record: &mut Record,
 ) -> Result<Connection, Failure> {
-    let mut endpoint = endpoint;
-    Attempts::new(proxy, backend).reach(&mut endpoint, settings, client, deadline, record, false).await
+    // There is no request to look at: the client's address is all that a hash can go by.
+    let mut attempts = Attempts::new(proxy, backend, || Some(backend::hash(client.peer.ip())));
+    let mut endpoint = attempts.first().ok_or_else(Failure::no_endpoint)?;
+    attempts.reach(&mut endpoint, settings, client, deadline, record, false).await
 }
 
 /// A place at the endpoint, waited for as long as its queue allows.

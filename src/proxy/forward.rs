@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::Method;
@@ -160,11 +161,10 @@ where
     let Request { head, mut body, framing, client, deadline, extended } = request;
     let upgrade = extended.or_else(|| headers::upgrade_asked(head));
     let backend = &*route.backend;
-    let stuck = if backend.is_sticky() { backend.stuck(head.fields.all("cookie")) } else { None };
-    let key = || hash_key(&backend.balance, head, client);
-    let chosen = stuck.or_else(|| proxy.pools.pick(backend, key, &[]));
-    let mut endpoint = chosen.ok_or_else(Failure::no_endpoint)?;
-    let mut attempts = Attempts::new(proxy, backend);
+    let stuck = if backend.is_sticky() { backend.stuck(head.fields.all("cookie"), SystemTime::now) } else { None };
+    let mut attempts = Attempts::new(proxy, backend, || hash_key(&backend.balance, head, client));
+    let mut endpoint =
+        stuck.map(|(endpoint, _)| endpoint).or_else(|| attempts.first()).ok_or_else(Failure::no_endpoint)?;
     let mut kept = proxy.pools.take(endpoint);
     let mut stale = false;
     loop {
@@ -181,8 +181,8 @@ where
         match wait_for_head(&mut exchange, settings, deadline, response, &mut interim).await {
             Ok(()) => {
                 verdict.succeeded();
-                if backend.is_sticky() && stuck.is_none_or(|stuck| stuck.id() != endpoint.id()) {
-                    let cookie = backend.cookie(endpoint, headers::is_secure(head, client));
+                if backend.is_sticky() && stuck.is_none_or(|(stuck, is_new)| !is_new || stuck.id() != endpoint.id()) {
+                    let cookie = backend.cookie(endpoint, headers::is_secure(head, client), SystemTime::now);
                     cookie.iter().for_each(|cookie| response.fields.push(b"Set-Cookie", cookie.as_bytes()));
                 }
                 if response.status == 101 {

@@ -6,11 +6,10 @@ use prometheus::IntCounter;
 
 use super::access_log::Record;
 use super::client::{Client, Entrance};
-use super::failure::Failure;
 use super::forward::connect;
 use super::tunnel::{End, Ended, Moved, Patience, Side, relay};
 use super::{Proxy, Snapshot};
-use crate::backend::{self, Link};
+use crate::backend::Link;
 use crate::drain::Watch;
 use crate::names::Hostname;
 use crate::net::{Inbox, Outbox, Transport};
@@ -64,13 +63,7 @@ impl Proxy {
         let RawRoute { settings, .. } = &route;
         let deadline = self.timer.deadline();
         let backend = &route.route().backend;
-        // There is no request to look at: the client's address is all that a hash can go by.
-        let connected = match self.pools.pick(backend, || Some(backend::hash(client.peer.ip())), &[]) {
-            Some(endpoint) => {
-                connect(self, settings, (backend, endpoint), client, &deadline, &mut passage.record).await
-            }
-            None => Err(Failure::no_endpoint()),
-        };
+        let connected = connect(self, settings, backend, client, &deadline, &mut passage.record).await;
         match connected {
             Ok(connection) => {
                 connection.verdict().succeeded();

@@ -8,22 +8,25 @@ use std::os::unix::net::UnixListener;
 use crate::backend_tls::{Server, pin};
 use crate::support::{Named, Origin, Setup, TestCa, Tls, ca};
 
-fn named(name: &'static str) -> Origin {
-    Origin::answering(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len()))
-}
-
 #[test]
 fn the_example_with_several_endpoints() {
-    let origins = [named("five"), named("six"), named("seven"), named("backup")];
-    let wiki = [named("a"), named("b")];
+    let origins = [Origin::named("five"), Origin::named("six"), Origin::named("seven"), Origin::named("backup")];
+    let wiki = [Origin::named("a"), Origin::named("b")];
     let records: String =
         wiki.iter().map(|origin| format!("_http._tcp.wiki SRV 1 1 {} ns\n", origin.address.port())).collect();
+    // The same port at two addresses, and one where nobody listens.
+    let api = Origin::named("api");
+    let port = api.address.port();
+    let standby = Origin::named("standby");
+    let records = format!("{records}api A 127.0.0.1\napi A 127.0.0.9\nstandby A 127.0.0.1\nstandby A 127.0.0.9\n");
     let dns = Named::start(&records);
     let places = ["10.0.0.5:8080", "10.0.0.6:8080", "10.0.0.7:8080", "10.1.0.5:8080"];
     let mut replaced: Vec<(&str, String)> =
         places.into_iter().zip(&origins).map(|(place, origin)| (place, origin.address.to_string())).collect();
     replaced.push(("wiki.internal", "wiki.names.test".to_owned()));
-    let names = ["shop.example.com", "wiki.example.com"];
+    replaced.push(("api.internal:8080", format!("api.names.test:{port}")));
+    replaced.push(("standby.example.net:8080", format!("standby.names.test:{}", standby.address.port())));
+    let names = ["shop.example.com", "wiki.example.com", "api.example.com"];
     let door = Setup::new()
         .head(&format!("resolvers = [\"{}\"]", dns.address))
         .certificate("all", &ca().leaf(&names).issue())
@@ -45,6 +48,14 @@ fn the_example_with_several_endpoints() {
     for _ in 0..4 {
         let request = format!("GET / HTTP/1.1\r\nHost: {}\r\nCookie: {pair}\r\n\r\n", names[1]);
         assert_eq!(client.send(request).reply().text(), first.text());
+    }
+    let mut client = Tls::connect(door.https, names[2]);
+    for (expected, address) in [("api", format!("127.0.0.1:{port}")), ("standby", String::new())] {
+        assert_eq!(client.get(names[2], "/").text(), expected);
+        if !address.is_empty() {
+            assert!(door.verb(&["backends", "disable", &format!("127.0.0.9:{port}")]).status.success());
+            assert!(door.verb(&["backends", "drain", &address]).status.success());
+        }
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
+
+use crate::relay;
 use crate::support::{Doorward, Origin, Setup, Tls, ca, nobody};
 
 const HOST: &str = "app.example.test";
-
-fn named(name: &'static str) -> Origin {
-    Origin::answering(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len()))
-}
 
 /// A client has one connection, so one worker, whose turns can be told.
 fn door(endpoints: &[String], keys: &str) -> Doorward {
@@ -38,7 +38,7 @@ fn counts(door: &Doorward, requests: usize, fields: impl Fn(usize) -> String) ->
 
 #[test]
 fn weights_are_shares() {
-    let (one, three) = (named("one"), named("three"));
+    let (one, three) = (Origin::named("one"), Origin::named("three"));
     let door = door(&[plain(&one), format!("{{ address = \"{}\", weight = 3 }}", three.address)], "");
     let counts = counts(&door, 80, |_| String::new());
     assert!(counts["one"].abs_diff(20) <= 2 && counts["three"].abs_diff(60) <= 2, "{counts:?}");
@@ -46,7 +46,7 @@ fn weights_are_shares() {
 
 #[test]
 fn a_hash_goes_by_header_cookie_or_client() {
-    let origins = [named("a"), named("b"), named("c")];
+    let origins = [Origin::named("a"), Origin::named("b"), Origin::named("c")];
     let endpoints: Vec<String> = origins.iter().map(plain).collect();
     let hashed = door(&endpoints, "balance = \"hash-header:X-User\"");
     for user in 0..12 {
@@ -64,7 +64,7 @@ fn a_hash_goes_by_header_cookie_or_client() {
 
 #[test]
 fn where_one_takes_no_connection_others_are_tried_and_backups_last() {
-    let (app, backup) = (named("app"), named("backup"));
+    let (app, backup) = (Origin::named("app"), Origin::named("backup"));
     let down = || format!("\"{}\"", nobody());
     let backup = format!("{{ address = \"{}\", backup = true }}", backup.address);
     for balance in ["round-robin", "least", "random-two", "hash-client"] {
@@ -80,7 +80,7 @@ fn where_one_takes_no_connection_others_are_tried_and_backups_last() {
 
 #[test]
 fn a_drained_endpoint_finishes_what_it_has_and_gets_nothing_new() {
-    let (one, two) = (named("one"), named("two"));
+    let (one, two) = (Origin::named("one"), Origin::named("two"));
     let tables = [&one, &two].map(|origin| format!("{{ address = \"{}\", drain = false }}", origin.address));
     let door = door(&tables, "");
     assert_eq!(counts(&door, 10, |_| String::new()).len(), 2);
@@ -91,4 +91,38 @@ fn a_drained_endpoint_finishes_what_it_has_and_gets_nothing_new() {
     door.rewrite(|text| text.replace("drain = false", "drain = true"));
     assert!(door.reload());
     assert_eq!(door.curl("https://app.example.test/").run().status, 503);
+}
+
+/// What an app says to a raw connection from this address.
+fn greeting(to: SocketAddr, from: Ipv4Addr) -> String {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from((from, 0)).into()).expect("an address of this machine");
+    socket.connect(&to.into()).expect("connects");
+    let mut text = String::new();
+    std::net::TcpStream::from(socket).read_to_string(&mut text).expect("a greeting");
+    text
+}
+
+#[test]
+fn a_hash_leads_to_the_next_endpoint_where_the_first_takes_no_connection() {
+    // As if the one that is down were not in the list: each client's next one is always the same.
+    let keys = "balance = \"hash-client\"\nejection = { failures = 0 }\nretry = { per_second = 1000 }";
+    let apps = ["a", "b", "c"].map(|name| Origin::raw(move |mut stream, _| drop(stream.write_all(name.as_bytes()))));
+    let up = apps.iter().map(plain).collect::<Vec<_>>().join(", ");
+    let all = relay::setup(&format!("{up}, \"{}\"", nobody()), keys).start();
+    let without = relay::setup(&up, keys).start();
+    let clients = (1..40).map(|n| Ipv4Addr::new(127, 0, 9, n));
+    for client in clients {
+        let expected = greeting(without.bound(relay::TCP), client);
+        assert_eq!(greeting(all.bound(relay::TCP), client), expected, "{client}");
+    }
+    let keys = keys.replace("client", "header:X-User");
+    let apps = ["a", "b", "c"].map(Origin::named);
+    let up: Vec<String> = apps.iter().map(plain).collect();
+    let without = door(&up, &keys);
+    let all = door(&[up, vec![format!("\"{}\"", nobody())]].concat(), &keys);
+    for user in 0..20 {
+        let by = |door| counts(door, 1, |_| format!("X-User: {user}\r\n"));
+        assert_eq!(by(&all), by(&without), "{user}");
+    }
 }

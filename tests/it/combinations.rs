@@ -75,8 +75,10 @@ fn setup(front: &str, behind: &str, mode: &str, app: SocketAddr) -> Setup {
         "https" | "tls" => "\ntls = { ca = \"ca.pem\", server_name = \"app.internal\" }",
         _ => "",
     };
+    // Whom no name leads to has none.
+    let hosts = if (front, mode) == ("tcp", "tcp") { String::new() } else { format!("hosts = [\"{HOST}\"]\n") };
     setup.route(&format!(
-        "name = \"app\"\nhosts = [\"{HOST}\"]\nmode = \"{mode}\"\nlisteners = [\"{listener}\"]\nhttps = \"{https}\"\n\
+        "name = \"app\"\n{hosts}mode = \"{mode}\"\nlisteners = [\"{listener}\"]\nhttps = \"{https}\"\n\
          [route.backend]\nendpoints = [\"{behind}://{app}\"]{tls}"
     ))
 }
@@ -120,7 +122,7 @@ fn fault(front: &str, behind: &str, mode: &str) -> &'static [&'static str] {
         ("tcp", "http") => return &["the backend speaks http", "write tcp:// for it, or mode = \"http\""],
         ("tcp", "https") => return &["the backend speaks https", "write tls:// for it, or mode = \"http\""],
         ("passthrough", "tcp") => {}
-        ("passthrough", _) => return &["TLS passes through to it", "write tcp:// for it: the bytes are TLS already"],
+        ("passthrough", _) => return &["TLS passes through to", "write tcp:// for it: the bytes are TLS already"],
         _ => {}
     }
     match (mode, front) {

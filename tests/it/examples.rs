@@ -81,6 +81,65 @@ fn raw_tcp() {
 }
 
 #[test]
+fn several_listeners() {
+    let home = tempfile::tempdir().expect("a folder");
+    let names = ["shop", "wiki", "legacy", "vault", "logs"].map(|id| (id, format!("{id}.example.com")));
+    let leaves = names.each_ref().map(|(id, name)| {
+        let leaf = ca().leaf(&[name]).issue();
+        leaf.write(&home.path().join("certs").join(id));
+        leaf
+    });
+    std::fs::write(home.path().join("ca.pem"), &ca().root_pem).expect("a file");
+    let apps = ["shop", "wiki", "legacy", "printer", "vault"].map(Origin::named);
+    let own = Origin::secure(&leaves[3], |mut stream| drop(stream.write_all(b"vault").and_then(|()| stream.flush())));
+    let logs = Program::s_server(home.path(), "logs", &ca().leaf(&["logs.internal"]).issue(), &[]);
+    let backends = ["127.0.0.1:3000", "127.0.0.1:3001", "127.0.0.1:3002", "127.0.0.1:3003", "127.0.0.1:8200"];
+    let addresses = apps.each_ref().map(|app| app.address.to_string());
+    let mut changes: Vec<(&str, &str)> = backends.into_iter().zip(addresses.iter().map(String::as_str)).collect();
+    let (own, logs) = (own.address.to_string(), logs.address.to_string());
+    let (certs, ca_file) =
+        (home.path().join("certs").display().to_string(), home.path().join("ca.pem").display().to_string());
+    changes.extend([
+        ("[::]:443", "127.0.0.1:0"),
+        ("[::]:8443", "127.0.0.7:0"),
+        ("192.0.2.7:443", "127.0.0.8:0"),
+        ("[::]:80", "127.0.0.2:0"),
+        ("[::]:6514", "127.0.0.9:0"),
+        ("127.0.0.1:8201", &own),
+        ("10.0.0.9:6514", &logs),
+        ("/etc/doorward/certs", &certs),
+        ("/etc/doorward/backends/ca.pem", &ca_file),
+    ]);
+    let door = Doorward::on(home, &example("several-listeners.toml", &changes));
+    let home_ca = door.home().join("ca.pem");
+    let places = [door.https, door.bound("127.0.0.7:0"), door.bound("127.0.0.8:0")];
+    for (index, place) in places.into_iter().enumerate() {
+        let mut nameless = client_config(&[]);
+        nameless.enable_sni = false;
+        let mut client = Tls::with(nameless, place, &names[index].1).expect("its own certificate");
+        assert_eq!(client.certificate(), leaves[index].der);
+        assert_eq!(client.get("whatever.example.net", "/").text(), names[index].0, "by where it connected");
+        assert_eq!(Tls::connect(place, "wiki.example.com").get("wiki.example.com", "/").text(), "wiki", "by name");
+    }
+    let plain = |url: &str| Curl::new(url, door.https, door.bound("127.0.0.2:0"), &home_ca).run();
+    let redirect = plain("http://shop.example.com/x");
+    let location = format!("https://shop.example.com:{}/x", door.https.port());
+    assert_eq!((redirect.status, redirect.header("location")), (308, Some(&*location)));
+    for name in ["wiki", "printer"] {
+        assert_eq!(plain(&format!("http://{name}.example.com/")).text(), name);
+    }
+    assert_eq!(Tls::connect(door.https, "vault.example.com").get("vault.example.com", "/").text(), "vault");
+    let mut text = [0; 5];
+    Tls::connect(places[1], "vault.example.com").stream.read_exact(&mut text).expect("the app's own TLS");
+    assert_eq!(&text, b"vault");
+    let mut client = Tls::connect(door.bound("127.0.0.9:0"), "logs.example.com");
+    client.send("drawkcab\n");
+    let mut line = [0; 9];
+    client.stream.read_exact(&mut line).expect("a line");
+    assert_eq!(&line, b"backward\n");
+}
+
+#[test]
 fn proxy_protocol() {
     let home = tempfile::tempdir().expect("a folder");
     let answer = "set_real_ip_from 127.0.0.0/8; real_ip_header proxy_protocol; \

@@ -1,12 +1,13 @@
 //! Which endpoints can serve: active checks, and endpoints that fail requests.
 
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 
-use crate::support::{Doorward, Origin, Setup, Tls, ca, cut, nobody, within};
+use crate::backend_tls::Server;
+use crate::support::{Doorward, Leaf, Origin, Setup, TestCa, Tls, ca, cut, nobody, within};
 
 const HOST: &str = "app.example.test";
 const CHECK: &str = "interval = \"100ms\", timeout = \"1s\", rise = 2, fall = 2";
@@ -108,4 +109,120 @@ fn the_last_endpoint_is_not_left_alone() {
     assert_eq!(ask(), 502);
     door.wait_log(0, "the ejection", is("the endpoint fails requests and is left alone"));
     assert_eq!(ask(), 502, "tried all the same, not 503");
+}
+
+#[test]
+fn a_reload_that_changes_endpoints_forgets_nothing_of_them() {
+    let ((one, healthy), (two, _), (three, _)) = (switched("one"), switched("two"), switched("three"));
+    let (asked, is_asked) = std::sync::mpsc::channel();
+    let (go, goes) = std::sync::mpsc::channel::<()>();
+    let both = std::sync::Mutex::new((asked, goes));
+    let held = Origin::scripted(move |seen, stream| {
+        if seen.target == "/held" {
+            let both = both.lock().expect("no panic");
+            both.0.send(()).expect("somebody waits");
+            let _ = both.1.recv();
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nheld").is_ok()
+    });
+    let addresses = [one.address, two.address, three.address, held.address];
+    let keys = format!("balance = \"hash-header:x\"\nmax_connections = 7\ncheck = {{ path = \"/healthz\", {CHECK} }}");
+    let door = door(&addresses, &keys);
+    healthy.store(false, Ordering::SeqCst);
+    door.wait_log(0, "that it is down", is("the endpoint is down"));
+    for (verb, origin) in [("drain", &two), ("disable", &three)] {
+        assert!(door.verb(&["backends", verb, &origin.address.to_string()]).status.success());
+    }
+    let https = door.https;
+    let asking = std::thread::spawn(move || Tls::connect(https, HOST).get(HOST, "/held"));
+    is_asked.recv().expect("the request came");
+    let shown = || -> Vec<String> {
+        let shown = door.verb(&["backends", "list", "--json"]);
+        let list: Vec<serde_json::Value> = serde_json::from_slice(&shown.stdout).expect("JSON");
+        list.iter().map(|view| format!("{} {} {}", view["state"], view["in_flight"], view["requests"])).collect()
+    };
+    let before = shown();
+    assert_eq!(before, ["\"down\" 0 0", "\"draining\" 0 0", "\"disabled\" 0 0", "\"up\" 1 1"]);
+    // The answer to the next check is far away: whoever forgot that it is down would take it for up.
+    for (from, to) in [
+        ("max_connections = 7", "max_connections = 1\nqueue = { length = 0 }"),
+        ("interval = \"100ms\"", "interval = \"1h\""),
+        ("balance =", "slow_start = \"10s\"\nejection = { time = \"1m\" }\nproxy_protocol = \"v1\"\nbalance ="),
+    ] {
+        door.rewrite(|text| text.replace(from, to));
+        assert!(door.reload());
+        assert_eq!(shown(), before, "{to}");
+        // What is under way counts among the fewer places.
+        let answer = door.curl("https://app.example.test/").run();
+        assert_eq!(answer.status, 503, "one is busy, the others get nothing: {to}");
+    }
+    let weights = addresses.map(|address| format!("{{ address = \"{address}\", weight = 3 }}")).join(", ");
+    let plain = addresses.map(|address| format!("\"{address}\"")).join(", ");
+    door.rewrite(|text| text.replace(&plain, &weights));
+    assert!(door.reload());
+    assert_eq!(shown(), before);
+    go.send(()).expect("the app waits");
+    assert_eq!(asking.join().expect("no panic").status, 200);
+    // Without a check nobody would bring it back.
+    door.rewrite(|text| text.lines().filter(|line| !line.starts_with("check =")).collect::<Vec<_>>().join("\n"));
+    assert!(door.reload());
+    assert!(shown()[0].starts_with("\"up\""), "{:?}", shown());
+}
+
+#[test]
+fn whatever_is_wrong_with_an_endpoint_its_check_finds_and_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = |name: &str, leaf: &Leaf| Server::start(folder.path(), name, leaf, &[]);
+    let leaf = || ca().leaf(&["app.internal"]);
+    let [good, name, expired, unknown] = [
+        server("good", &leaf().issue()),
+        server("name", &ca().leaf(&["other.internal"]).issue()),
+        server("expired", &leaf().valid_days(-9, -2).issue()),
+        server("unknown", &TestCa::new().leaf(&["app.internal"]).issue()),
+    ];
+    let tls = "tls = { ca = \"ca.pem\", server_name = \"app.internal\" }";
+    let resets = Origin::raw(|mut stream, _| {
+        let _ = stream.read(&mut [0; 5]);
+        let _ = socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));
+    });
+    let moved = Origin::answering("HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n");
+    let silent = Origin::raw(|mut stream, _| {
+        crate::support::drain(&mut stream);
+    });
+    let babbles = Origin::answering("SSH-2.0-OpenSSH_9.2\r\n");
+    // It has said all, and goes on listening.
+    let half = Origin::raw(|mut stream, _| {
+        let _ = stream.read(&mut [0; 500]);
+        let _ = stream.write_all(b"HTTP/1.1 204 No\r\n\r\n").and_then(|()| stream.shutdown(Shutdown::Write));
+        crate::support::drain(&mut stream);
+    });
+    let check =
+        "check = { path = \"/\", status = \"200-204\", interval = \"100ms\", timeout = \"500ms\", rise = 1, fall = 1 }";
+    for (scheme, address, keys, reason) in [
+        ("http", nobody(), "", "refused"),
+        ("http", resets.address, "", "reset"),
+        ("http", silent.address, "", "timed out"),
+        ("http", moved.address, "", "it answers 302"),
+        ("http", babbles.address, "", "its answer is no HTTP/1"),
+        ("https", name.address, tls, "not valid for name"),
+        ("https", expired.address, tls, "expired"),
+        ("https", unknown.address, tls, "invalid peer certificate"),
+    ] {
+        let backend = format!("[route.backend]\nendpoints = [\"{scheme}://{address}\"]\n{check}\n{keys}");
+        let door = Setup::new().route(&format!("hosts = [\"{HOST}\"]\n{backend}")).start();
+        let line = door.wait_log(0, reason, is("the endpoint is down"));
+        assert!(line["error"].as_str().is_some_and(|error| error.contains(reason)), "{reason}: {line}");
+    }
+    let backend = |host: &str, scheme: &str, address, keys: &str| {
+        format!("hosts = [\"{host}\"]\n[route.backend]\nendpoints = [\"{scheme}://{address}\"]\n{check}\n{keys}")
+    };
+    // Those that are well, however they end their side, stay up.
+    let door = Setup::new()
+        .route(&backend("half.example.test", "http", half.address, ""))
+        .route(&backend("good.example.test", "https", good.address, tls))
+        .start();
+    within("checks", || (half.opened() >= 4).then_some(()));
+    let shown = door.verb(&["backends", "list"]);
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(!shown.contains("DOWN") && shown.matches("  up ").count() == 2, "{shown}");
 }

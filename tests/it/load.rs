@@ -10,10 +10,6 @@ use crate::support::{Doorward, Origin, Setup, Tls, ca, cut, nobody, within};
 
 const HOST: &str = "app.example.test";
 
-fn named(name: &'static str) -> Origin {
-    Origin::answering(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len()))
-}
-
 fn door(endpoints: &[String], keys: &str) -> Doorward {
     let endpoints = endpoints.join(", ");
     Setup::new()
@@ -94,6 +90,34 @@ fn no_more_than_so_many_requests_at_once_and_the_others_wait() {
 }
 
 #[test]
+fn kept_connections_give_way_where_the_app_serves_so_many_and_no_more() {
+    // One connection after the other, as a process for each has it: the next is not looked at before this one ends.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let opened = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&opened);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            seen.fetch_add(1, Ordering::SeqCst);
+            let mut buffer = [0; 4096];
+            while matches!(stream.read(&mut buffer), Ok(1..)) {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+            }
+        }
+    });
+    let door = door(&[format!("\"{address}\"")], "max_connections = 1");
+    // Each is on one of two workers, whose kept connection the other one cannot use.
+    let mut clients: Vec<Tls> = (0..8).map(|_| Tls::connect(door.https, HOST)).collect();
+    for _ in 0..3 {
+        for client in &mut clients {
+            assert_eq!(client.get(HOST, "/").text(), "ok");
+        }
+    }
+    let opened = opened.load(Ordering::SeqCst);
+    assert!((2..=24).contains(&opened), "{opened}: both workers came to it");
+}
+
+#[test]
 fn who_waits_too_long_or_goes_away_leaves_the_queue() {
     let (origin, gate, _) = gated();
     let door = door(&[plain(&origin)], "max_connections = 1\nqueue = { length = 2, wait = \"300ms\" }");
@@ -117,7 +141,7 @@ fn who_waits_too_long_or_goes_away_leaves_the_queue() {
 
 #[test]
 fn nobody_waits_for_one_endpoint_while_another_has_a_place() {
-    let ((slow, gate, _), quick) = (gated(), named("quick"));
+    let ((slow, gate, _), quick) = (gated(), Origin::named("quick"));
     let door = door(&[plain(&slow), plain(&quick)], "max_connections = 1");
     let https = door.https;
     let mut held = Vec::new();
@@ -137,7 +161,7 @@ fn nobody_waits_for_one_endpoint_while_another_has_a_place() {
 
 #[test]
 fn a_slow_start_is_a_tenth_at_first_and_whole_after_its_time() {
-    let (old, new) = (named("old"), named("new"));
+    let (old, new) = (Origin::named("old"), Origin::named("new"));
     let door = door(&[plain(&old)], "slow_start = \"2s\"");
     let began = Instant::now();
     within("the old one is warm", || (began.elapsed() > Duration::from_secs(2)).then_some(()));
@@ -161,7 +185,7 @@ fn cutting() -> Origin {
 
 #[test]
 fn what_may_be_sent_twice_is_taken_to_another_endpoint() {
-    let (bad, good) = (cutting(), named("good"));
+    let (bad, good) = (cutting(), Origin::named("good"));
     let keys = "ejection = { failures = 0 }";
     let door = door(&[plain(&bad), plain(&good)], keys);
     let mut client = Tls::connect(door.https, HOST);
@@ -181,7 +205,7 @@ fn what_may_be_sent_twice_is_taken_to_another_endpoint() {
 
 #[test]
 fn retries_end_where_the_budget_does() {
-    let (bad, good) = (cutting(), named("good"));
+    let (bad, good) = (cutting(), Origin::named("good"));
     let keys = "ejection = { failures = 0 }\nretry = { share = 0.0, per_second = 0 }";
     let without = door(&[plain(&bad), plain(&good)], keys);
     let mut client = Tls::connect(without.https, HOST);
@@ -203,7 +227,7 @@ fn retries_end_where_the_budget_does() {
 
 #[test]
 fn health_and_counts_show_in_metrics_and_status() {
-    let (app, down) = (named("app"), nobody());
+    let (app, down) = (Origin::named("app"), nobody());
     let keys = "check = { interval = \"100ms\", fall = 1 }";
     let door = door(&[plain(&app), format!("\"{down}\"")], keys);
     door.wait_log(0, "that it is down", |line| line["message"] == "the endpoint is down");

@@ -210,3 +210,52 @@ fn what_is_wrong_with_a_hello_is_said_in_tls() {
     assert_eq!(answer(b"\x16\x03\x01\x00\x06\x07\x00\x00\x02\x07\x07")[..1], [21], "an alert");
     assert_eq!(app.opened(), 0, "and the app heard of none of them");
 }
+
+#[test]
+fn an_app_that_fails_is_seen_to_fail_by_the_client() {
+    // Down; resets when it is spoken to; says nothing; ends its side, and still listens.
+    let resets = Origin::raw(|mut stream, _| {
+        let _ = stream.read(&mut [0; 5]);
+        let _ = socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));
+    });
+    let silent = Origin::raw(|mut stream, _| {
+        crate::support::drain(&mut stream);
+    });
+    let (heard, all) = channel();
+    let heard = Mutex::new(heard);
+    let half = Origin::raw(move |mut stream, _| {
+        let _ = stream.write_all(b"that is all").and_then(|()| stream.shutdown(Shutdown::Write));
+        let count = crate::support::drain(&mut stream);
+        let _ = heard.lock().expect("no panic").send(count);
+    });
+    let apps = [
+        ("down.example.test", crate::support::nobody(), "connect_failed"),
+        ("resets.example.test", resets.address, "backend_broke"),
+        ("silent.example.test", silent.address, "idle_timeout"),
+    ];
+    let mut setup = Setup::new().section("[timeouts]\ntunnel_idle = \"1s\"\nhalf_closed = \"10s\"");
+    for (name, app, _) in &apps {
+        setup = setup.route(&route(name, *app));
+    }
+    let door = setup.route(&route("half.example.test", half.address)).start();
+    let say = |name: &str| {
+        let name = name.to_owned().try_into().expect("a name");
+        let mut client = ClientConnection::new(Arc::new(client_config(&[])), name).expect("a client");
+        let mut stream = tcp(door.https);
+        client.write_tls(&mut stream).expect("a hello");
+        stream
+    };
+    for (name, _, outcome) in apps {
+        let from = door.mark();
+        let fault = say(name).read_to_end(&mut Vec::new()).expect_err("no regular end");
+        assert_eq!(fault.kind(), std::io::ErrorKind::ConnectionReset, "{name}");
+        let line = door.wait_log(from, "its end", |line| line["message"] == "connection");
+        assert_eq!((&line["outcome"], &line["host"]), (&outcome.into(), &name.into()), "{line}");
+    }
+    let mut stream = say("half.example.test");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("a regular end");
+    assert_eq!(text, "that is all");
+    stream.write_all(&[0; 1000]).and_then(|()| stream.shutdown(Shutdown::Write)).expect("it can still be spoken to");
+    assert!(all.recv_timeout(PATIENCE).expect("the app hears") > 1000);
+}

@@ -83,6 +83,48 @@ fn a_redirect_stays_on_the_address_that_was_dialled() {
 }
 
 #[test]
+fn a_redirect_keeps_an_ipv6_address_in_brackets_and_leaves_the_old_port_out() {
+    let (http, https) = (crate::support::free("::1"), crate::support::free("::1"));
+    let door = Setup::new()
+        .section(&format!("[[listener]]\naddress = \"{http}\"\nprotocol = \"http\""))
+        .section(&format!("[[listener]]\naddress = \"{https}\""))
+        .host("::1", Origin::echo().address)
+        .start();
+    door.bound(&https.to_string());
+    let answer =
+        Curl::new(&format!("http://[::1]:{}/x?y", http.port()), https, http, &door.home().join("ca.pem")).run();
+    assert_eq!(
+        (answer.status, answer.header("location")),
+        (308, Some(&*format!("https://[::1]:{}/x?y", https.port())))
+    );
+}
+
+#[test]
+fn behind_a_proxy_a_redirect_leads_to_the_port_that_clients_dial_there() {
+    // HAProxy, or whoever, has 80 and 443 and passes them on to other ports, with the PROXY protocol.
+    let proxied = "proxy_protocol = true\ntrusted_proxies = [\"127.0.0.1\"]";
+    let door = Setup::new()
+        .http(proxied)
+        .https(&format!("{proxied}\npublic_port = 443"))
+        .section("[[listener]]\naddress = \"127.0.0.7:0\"")
+        .host("app.example.test", Origin::echo().address)
+        .start();
+    for (header, port) in [
+        ("PROXY TCP4 203.0.113.9 198.51.100.1 56324 80", String::new()),
+        ("PROXY TCP6 2001:db8::9 2001:db8::1 56324 80", String::new()),
+        // What the proxy says of the address that was dialled counts, not where it connected to itself.
+        ("PROXY TCP4 203.0.113.9 127.0.0.7 56324 80", format!(":{}", door.bound("127.0.0.7:0").port())),
+    ] {
+        let mut stream = crate::support::tcp(door.http);
+        let request = format!("{header}\r\nGET /x HTTP/1.1\r\nHost: app.example.test:8080\r\n\r\n");
+        std::io::Write::write_all(&mut stream, request.as_bytes()).expect("sent");
+        let reply = crate::support::read_reply(&mut stream, false);
+        let location = format!("https://app.example.test{port}/x");
+        assert_eq!((reply.status, reply.header("location")), (308, Some(&*location)), "{header}");
+    }
+}
+
+#[test]
 fn each_policy_holds_on_every_listener() {
     let app = Origin::echo().address;
     let mut setup = Setup::new()

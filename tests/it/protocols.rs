@@ -1,15 +1,17 @@
 //! Real protocols and real clients through listeners that know none of them: Redis, PostgreSQL, WebSockets, openssl.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
-use crate::support::{Doorward, Origin, Program, Setup, Tls, ca, free};
+use crate::support::{Doorward, Origin, Program, Setup, Tls, ca, client_config, free};
 
 const HOST: &str = "app.example.test";
 const CACHE: &str = "cache.example.test";
 const TLS: &str = "127.0.0.7:0";
 const TCP: &str = "127.0.0.8:0";
+/// A second listener `tls`.
+const DIRECT: &str = "127.0.0.9:0";
 
 fn setup() -> Setup {
     Setup::new()
@@ -191,6 +193,9 @@ fn postgresql_in_the_clear_and_with_its_own_tls() {
     );
     let door = setup()
         .section(&tcp_listener("db"))
+        .section(&format!(
+            "[[listener]]\naddress = \"{DIRECT}\"\nprotocol = \"tls\"\ntls = {{ alpn = [\"postgresql\"] }}"
+        ))
         .route(&format!("name = \"db\"\nmode = \"tcp\"\nbackend = \"{}\"", server.address))
         .route(&format!("name = \"ws\"\nhosts = [\"{HOST}\"]\nmode = \"tcp\"\nbackend = \"{}\"", server.address))
         .start();
@@ -221,6 +226,38 @@ fn postgresql_in_the_clear_and_with_its_own_tls() {
     let output =
         Command::new("psql").args(["-XAtqc", "select 6 * 7", &at]).stdin(Stdio::null()).output().expect("psql runs");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "42\n", "{}", String::from_utf8_lossy(&output.stderr));
+    // And by TLS from the start, as newer clients have it.
+    let direct = door.bound(DIRECT);
+    assert_eq!(ask_directly(direct, "select 6 * 7"), b"42");
+    let other = Tls::with(client_config(&["mqtt"]), direct, HOST).err().expect("another protocol");
+    assert!(other.to_string().contains("NoApplicationProtocol"), "{other}");
+    assert!(Tls::with(client_config(&[]), direct, HOST).is_ok(), "who names none is let in");
+}
+
+/// PostgreSQL by "direct TLS", as clients from version 17 on do it: the handshake first, with ALPN `postgresql`, then
+/// what is otherwise said in the clear (protocol 3.0, message formats). The first row of the answer.
+fn ask_directly(address: SocketAddr, query: &str) -> Vec<u8> {
+    let mut client = Tls::with(client_config(&["postgresql"]), address, HOST).expect("TLS");
+    assert_eq!(client.stream.conn.alpn_protocol(), Some(&b"postgresql"[..]));
+    let message = |kind: &[u8], body: &[u8]| {
+        let length = u32::try_from(body.len() + 4).expect("short").to_be_bytes();
+        [kind, &length, body].concat()
+    };
+    client.send(message(b"", b"\x00\x03\x00\x00user\0app\0database\0postgres\0\0"));
+    client.send(message(b"Q", format!("{query}\0").as_bytes()));
+    loop {
+        let mut head = [0; 5];
+        client.stream.read_exact(&mut head).expect("a message");
+        let length = u32::from_be_bytes(head[1..].try_into().expect("four bytes"));
+        let mut body = vec![0; length as usize - 4];
+        client.stream.read_exact(&mut body).expect("all of it");
+        match head[0] {
+            // A row of one column: how many columns, how long.
+            b'D' => return body.split_off(6),
+            b'E' => panic!("{}", String::from_utf8_lossy(&body)),
+            _ => {}
+        }
+    }
 }
 
 /// Where Debian keeps the server's programs.

@@ -4,10 +4,6 @@ use crate::support::{Doorward, Origin, Setup, Tls, ca, nobody, within};
 
 const HOST: &str = "app.example.test";
 
-fn named(name: &'static str) -> Origin {
-    Origin::answering(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len()))
-}
-
 fn door(endpoints: &[String], keys: &str) -> Doorward {
     let endpoints = endpoints.join(", ");
     Setup::new()
@@ -36,7 +32,7 @@ fn pair(set_cookie: &str) -> &str {
 
 #[test]
 fn a_client_stays_and_learns_no_address() {
-    let (one, two) = (named("one"), named("two"));
+    let (one, two) = (Origin::named("one"), Origin::named("two"));
     let door = door(&[table(&one), table(&two)], "sticky = {}");
     let (first, cookie) = ask(&door, None);
     let cookie = cookie.expect("a cookie");
@@ -66,9 +62,9 @@ fn a_client_stays_and_learns_no_address() {
 
 #[test]
 fn the_cookie_is_as_the_config_says_and_goes_with_http2() {
-    let one = named("one");
+    let one = Origin::named("one");
     let keys = "[backend.sticky]\ncookie = \"node\"\npath = \"/x\"\nlifetime = \"1h\"\nsecure = true\nhttp_only = false\nsame_site = \"strict\"";
-    let door = door(&[table(&one), table(&named("two"))], keys);
+    let door = door(&[table(&one), table(&Origin::named("two"))], keys);
     let answer = door.curl("https://app.example.test/").run();
     let cookie = answer.header("set-cookie").expect("a cookie").to_owned();
     assert!(
@@ -84,7 +80,7 @@ fn the_cookie_is_as_the_config_says_and_goes_with_http2() {
 
 #[test]
 fn an_endpoint_that_is_gone_is_replaced_and_one_that_drains_keeps_its_clients() {
-    let (one, two) = (named("one"), named("two"));
+    let (one, two) = (Origin::named("one"), Origin::named("two"));
     let door = door(&[table(&one), table(&two)], "sticky = {}");
     let of_one = within("a client of one", || match ask(&door, None) {
         (name, Some(cookie)) if name == "one" => Some(pair(&cookie).to_owned()),
@@ -117,7 +113,7 @@ fn an_endpoint_that_is_gone_is_replaced_and_one_that_drains_keeps_its_clients() 
 #[test]
 fn a_sticky_endpoint_that_takes_no_connection_is_left_for_another() {
     let down = nobody();
-    let app = named("app");
+    let app = Origin::named("app");
     // The only one at first, so that its cookie is known: the value stays with the address.
     let server = std::net::TcpListener::bind(down).expect("a port");
     let answering = std::thread::spawn(move || {
@@ -135,4 +131,20 @@ fn a_sticky_endpoint_that_takes_no_connection_is_left_for_another() {
     let (name, again) = ask(&door, Some(pair(&cookie.expect("a cookie"))));
     assert_eq!(name, "app");
     assert_eq!(ask(&door, Some(pair(&again.expect("another one")))), ("app".to_owned(), None));
+}
+
+#[test]
+fn a_cookie_is_renewed_before_its_lifetime_is_over() {
+    let (one, two) = (Origin::named("one"), Origin::named("two"));
+    let door = door(&[table(&one), table(&two)], "sticky = { lifetime = \"3s\" }");
+    let (first, cookie) = ask(&door, None);
+    let cookie = cookie.expect("a cookie");
+    assert_eq!(ask(&door, Some(pair(&cookie))), (first.clone(), None), "a new one is not set again");
+    let renewed = within("another cookie", || {
+        let (name, renewed) = ask(&door, Some(pair(&cookie)));
+        assert_eq!(name, first, "it stays all the while");
+        renewed
+    });
+    assert!(pair(&renewed) != pair(&cookie) && renewed.contains("; Max-Age=3;"), "{renewed}");
+    assert_eq!(ask(&door, Some(pair(&renewed))), (first, None));
 }

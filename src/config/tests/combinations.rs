@@ -310,3 +310,130 @@ fn listeners_and_routes_that_do_not_fit() {
         assert!(faults.iter().any(|fault| fault == expected), "{listener} {route}: {faults:#?}");
     }
 }
+
+#[test]
+fn what_only_requests_have_a_use_for_is_refused_where_bytes_are_passed_on() {
+    let text = |listener: &str, route: &str, backend: &str| {
+        format!(
+            "[[listener]]\naddress = \":1\"\n{listener}\n[[route]]\nname = \"app\"\n{route}\n[route.backend]\nendpoints = [3000, 3001]\n{backend}\n"
+        )
+    };
+    let (tls, tcp) = ("protocol = \"tls\"", "protocol = \"tcp\"\ndefault_route = \"app\"");
+    let by_name = "hosts = [\"a.example.com\"]\nmode = \"tcp\"";
+    for (listener, route, backend, expected) in [
+        (
+            tls,
+            by_name,
+            "sticky = {}",
+            "8:1 route[0].backend: sticky goes by cookies, and a route with mode tcp passes on bytes; remove sticky, and write balance = \"hash-client\" to keep clients together",
+        ),
+        (
+            tls,
+            "hosts = [\"a.example.com\"]\nmode = \"passthrough\"",
+            "balance = \"hash-header:x-user\"",
+            "8:1 route[0].backend: balance = \"hash-header:x-user\" goes by requests, and a route with mode passthrough passes on bytes; write balance = \"hash-client\"",
+        ),
+        (
+            tls,
+            by_name,
+            "check = { path = \"/\" }",
+            "8:1 route[0].backend: check asks for a path, and a route with mode tcp passes on bytes; remove path from check: a connection is enough then",
+        ),
+        (
+            tcp,
+            by_name,
+            "",
+            "7:10 route[0].hosts[0]: the route \"app\" is reached through protocol tcp alone, which tells no names; remove hosts, or write protocol = \"tls\" at the listener",
+        ),
+        (
+            tcp,
+            "mode = \"tcp\"\ncertificate = \"self-signed\"",
+            "",
+            "8:15 route[0].certificate: the route \"app\" is reached through protocol tcp alone, and no TLS ends there; remove certificate, or write protocol = \"tls\" at the listener",
+        ),
+    ] {
+        assert_eq!(faults(&text(listener, route, backend)), [expected]);
+    }
+    // A [[backend]] that other routes speak HTTP with may have all of it.
+    let backend = "[[backend]]\nname = \"b\"\nendpoints = [\"http://app:1\"]\nbalance = \"hash-cookie:x\"\n";
+    let raw = "[[listener]]\naddress = \":1\"\nprotocol = \"tls\"\n[[route]]\nhosts = [\"a.b\"]\nmode = \"tcp\"\nbackend = \"b\"\n";
+    let http = "[[listener]]\naddress = \":443\"\n[[route]]\nname = \"web\"\nhosts = [\"b.b\"]\nbackend = \"b\"\n";
+    assert!(parse(&format!("{backend}{raw}{http}")).is_ok());
+    let alone = faults(&format!("{backend}{raw}"));
+    assert!(alone.len() == 2 && alone[0].contains("the backend speaks http"), "{alone:?}");
+}
+
+#[test]
+fn endpoints_that_say_nothing_or_too_much() {
+    let text =
+        |endpoints: &str| route(&format!("[route.backend]\nendpoints = {endpoints}")).replace("backend = 3000\n", "");
+    for (endpoints, expected) in [
+        (
+            "[3000, \"127.0.0.1:3000\"]",
+            "127.0.0.1:3000 is listed twice; remove one of them; for a greater share write weight = 2 for the other",
+        ),
+        (
+            "\"https://unix:/run/app.sock\"",
+            "unix: has no scheme; write it alone, and what it speaks as the backend's protocol, as in protocol = \"https\"",
+        ),
+        (
+            "\"tls://srv:_x._tcp.app\"",
+            "srv: has no scheme; write it alone, and what it speaks as the backend's protocol, as in protocol = \"https\"",
+        ),
+        (
+            "{ address = 3000, addresses = \"one\" }",
+            "127.0.0.1:3000 is no name with addresses; remove addresses, or write a name and a port, as in \"app.internal:8080\"",
+        ),
+        (
+            "3000\ncheck = { path = \"/\", status = \"2xx\" }",
+            "\"2xx\" is not a list of statuses; write statuses from 100 to 599 and ranges of them, as in \"200-299\" or \"200,401\"",
+        ),
+        (
+            "3000\ncheck = { status = 200 }",
+            "a check without a path gets no status; add path = \"/healthz\", or remove status",
+        ),
+        ("3000\nproxy_protocol = true", "expected a word, found a boolean; write it as in proxy_protocol = \"v1\""),
+    ] {
+        let faults = faults(&text(endpoints));
+        assert!(faults.len() == 1 && faults[0].ends_with(expected), "{endpoints}: {faults:?}");
+    }
+    for (endpoints, expected) in [
+        (
+            "[{ address = 3000, weight = 0 }, { address = 3001, drain = true }]",
+            "all endpoints are drained: requests get 503; take drain = true or weight = 0 from one of them, if that is not meant",
+        ),
+        (
+            "{ address = 3000, backup = true }",
+            "all endpoints are backups, so none of them is one; take backup = true from those that are to be used first",
+        ),
+    ] {
+        let warnings = warnings(&text(endpoints));
+        assert!(warnings.len() == 1 && warnings[0].ends_with(expected), "{endpoints}: {warnings:?}");
+    }
+}
+
+#[test]
+fn a_redirect_to_a_port_that_nobody_dials_is_worth_a_warning() {
+    let text = |port: u16, keys: &str, https: &str| {
+        format!(
+            "[[listener]]\naddress = \":{port}\"\n{keys}\n[[listener]]\naddress = \":80\"\nprotocol = \"http\"\n[[route]]\nhosts = [\"a.b\"]\nbackend = 3000\nhttps = \"{https}\"\n"
+        )
+    };
+    let proxied = "proxy_protocol = true\ntrusted_proxies = [\"10.0.0.1\"]";
+    assert_eq!(
+        warnings(&text(8443, proxied, "redirect")),
+        [
+            "2:11 listener[0].address: redirects to https lead clients to port 8443, and they come here by way of a proxy (proxy_protocol); write public_port = 443, or whatever port they dial there"
+        ]
+    );
+    let said = format!("{proxied}\npublic_port = 443");
+    for text in [
+        text(443, proxied, "redirect"),
+        text(8443, "", "redirect"),
+        text(8443, &said, "redirect"),
+        text(8443, proxied, "both"),
+        format!("{}[[listener]]\naddress = \":443\"\n", text(8443, proxied, "redirect")),
+    ] {
+        assert_eq!(warnings(&text), Vec::<String>::new(), "{text}");
+    }
+}

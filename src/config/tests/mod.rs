@@ -126,6 +126,7 @@ share = 0.125
 per_second = 2
 [backend.check]
 path = "/healthz"
+status = "200-204,401"
 host = "shop.internal"
 interval = "1s"
 timeout = "500ms"
@@ -139,6 +140,7 @@ address = "shop.internal:8443"
 weight = 2
 backup = true
 drain = true
+addresses = "one"
 [[backend.endpoints]]
 address = "unix:/run/shop.sock"
 [[backend.endpoints]]

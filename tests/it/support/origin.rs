@@ -65,6 +65,11 @@ impl Origin {
         Self::answering_with(move |_| bytes.clone())
     }
 
+    /// Answers every request with this word.
+    pub(crate) fn named(name: &str) -> Self {
+        Self::answering(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len()))
+    }
+
     /// Answers each request with bytes that depend on it. A `Connection: close` in them is kept.
     pub(crate) fn answering_with<A: AsRef<[u8]>>(answer: impl Fn(&Seen) -> A + Send + Sync + 'static) -> Self {
         Self::scripted(move |seen, stream| {
