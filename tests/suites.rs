@@ -60,6 +60,12 @@ fn slow_and_many() {
     run("slow_and_many.py", &[]);
 }
 
+/// Skips, saying so, where there is no Python 2.7.
+#[test]
+fn autobahn() {
+    run("autobahn.py", &[]);
+}
+
 #[test]
 fn scanners() {
     run("scanners.py", &[]);
