@@ -56,6 +56,11 @@ fn names_truncation_apps_and_websockets() {
 }
 
 #[test]
+fn files_that_misbehave() {
+    run("files.py", &[]);
+}
+
+#[test]
 fn slow_and_many() {
     run("slow_and_many.py", &[]);
 }

@@ -6,6 +6,8 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use prometheus::{IntCounter, IntGauge};
+use rustix::process::Signal;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
 use super::reload::{Fixed, Reloads, Tried};
@@ -34,6 +36,9 @@ pub(super) fn start(config: Config, mut options: Options) -> Result<App, StartEr
         .thread_name("control")
         .enable_all()
         .build()?;
+    // A file that may grow no further (LimitFSIZE) is a failed write, and no reason to end. A handler stays once it is
+    // there; that nobody listens is all that is wanted.
+    runtime.block_on(async { signal(SignalKind::from_raw(Signal::XFSZ.as_raw())) }).map(drop)?;
     // What can fail for reasons outside comes first: nothing is served half.
     let mut sockets = Vec::new();
     for (index, listener) in config.listeners.iter().enumerate() {

@@ -28,14 +28,16 @@ class Tally:
     def __init__(self):
         self.passed = 0
         self.failed = []
+        self.lock = threading.Lock()
         self.begun = time.monotonic()
 
     def check(self, ok, what, detail=""):
-        if ok:
-            self.passed += 1
-        else:
-            self.failed.append(what)
-            print(f"FAILED {what}: {detail}", flush=True)
+        with self.lock:
+            if ok:
+                self.passed += 1
+            else:
+                self.failed.append(what)
+                print(f"FAILED {what}: {detail}", flush=True)
         return ok
 
     def end(self):
