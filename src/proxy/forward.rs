@@ -122,7 +122,7 @@ fn challenge(proxy: &Proxy, head: &RequestHead, client: &Client) -> Option<Page>
 
 fn route<'a>(settings: &'a Settings, asked: &Asked<'_>, client: &Client) -> Result<&'a Route, Failure> {
     let host = asked.host.as_str();
-    let route = settings.routes.find(host, asked.path(), client.entrance.listener);
+    let route = settings.routes.find(host, asked.path(), client.entrance.listener)?;
     if let (None, Some(name)) = (route, client.default_route()) {
         return settings.routes.named(name).map(|route| &**route).ok_or_else(Failure::unknown_host);
     }

@@ -97,6 +97,31 @@ def names(tally):
                 tally.check(ask(sock, OTHER)[0] == 421, f"SNI {sni}: another's is 421")
 
 
+def paths(tally):
+    """A route by path is no fence that a spelling leads around."""
+    public, admin = Origin(), Origin()
+    with Door([(HOST, public.port, 'path = "/public"')], more=f'''
+[[route]]
+hosts = ["{HOST}"]
+path = "/admin"
+backend = "127.0.0.1:{admin.port}"
+''') as door, door.http1() as sock:
+        for path in ["/public/../admin/x", "/public/%2e%2e/admin", "/public/.%2e/admin", "/public%2f..%2fadmin", "/public/..%2fadmin", "/public/..;/admin",
+                     "/public/..;a=b/admin", "/public/..\\admin", "/public/..%5cadmin", "/public/%252e%252e/admin", "/public/..", "/public/a/../../b",
+                     "/%70ublic/x", "/%61dmin", "/admin/../public/x", "//public/x", "/./admin", "/x/..;/admin", "/public/..%3b/admin", "/public/..%00/../admin"]:
+            tally.check(ask(sock, path=path)[0] == 400, f"paths: {path} goes nowhere")
+        for path, origin in [("/public", public), ("/public/", public), ("/public/a%2Fb", public), ("/public//a;b=c/./d/../e", public), ("/public/100%", public),
+                             ("/public?x=/../admin", public), ("/admin/%2e/x", admin)]:
+            status = ask(sock, path=path)[0]
+            tally.check(status == 200 and origin.seen[-1]["target"] == path, f"paths: {path} is forwarded as it is written", status)
+        for path in ["/PUBLIC/x", "/publicx", "/", "/admi"]:
+            tally.check(ask(sock, path=path)[0] == 404, f"paths: {path} is no route's")
+        tally.check(len(public.seen) == 6 and len(admin.seen) == 1, "paths: no other request reached an app")
+        with H2(door) as h2:
+            h2.ask(1, request(path="/public/..%2fadmin"))
+            tally.check(h2.status(1) == 400, "paths: over HTTP/2, too")
+
+
 def truncation(tally):
     """No body that is cut ends cleanly, in either direction."""
     cases = {
@@ -348,7 +373,7 @@ if __name__ == "__main__":
     import sys
 
     tally = Tally()
-    for part in (names, truncation, apps, websocket, proxy_protocol):
+    for part in (names, paths, truncation, apps, websocket, proxy_protocol):
         if len(sys.argv) < 2 or part.__name__ in sys.argv[1:]:
             part(tally)
     tally.end()
