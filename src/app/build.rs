@@ -225,19 +225,32 @@ pub(super) fn open(workers: &[Worker], listener: &Arc<Listener>, sockets: Vec<Tc
     }
 }
 
-/// What the config allows, or what the open files limit leaves room for.
+/// What the config allows, or what the limits of open files and of memory leave room for.
 fn most_connections(config: &Config) -> usize {
-    let configured = config.limits.connections;
-    let Some(descriptors) = net::descriptors::raise_limit() else { return configured };
-    let room = net::descriptors::connections_within(descriptors);
-    if room < configured {
-        tracing::info!(
-            connections = room,
-            descriptors,
-            "the open files limit has no room for [limits] connections; raise it (LimitNOFILE=, ulimit -n) or lower them"
-        );
+    let mut most = config.limits.connections;
+    if let Some(descriptors) = net::descriptors::raise_limit() {
+        let connections = net::descriptors::connections_within(descriptors);
+        if connections < most {
+            tracing::info!(
+                connections,
+                descriptors,
+                "the open files limit has no room for [limits] connections; raise it (LimitNOFILE=, ulimit -n) or lower them"
+            );
+            most = connections;
+        }
     }
-    room.min(configured)
+    if let Some(bytes) = net::memory::limit() {
+        let connections = net::memory::connections_within(bytes);
+        if connections < most {
+            tracing::info!(
+                connections,
+                memory_mib = bytes >> 20,
+                "the memory limit has no room for [limits] connections; raise it (MemoryMax=, ulimit -d) or lower them"
+            );
+            most = connections;
+        }
+    }
+    most
 }
 
 /// What requests are served by.

@@ -158,7 +158,9 @@ where
     B: Body<Data = Bytes, Error = RequestBodyError> + Unpin,
 {
     let Request { head, mut body, framing, client, deadline, extended } = request;
-    let upgrade = extended.or_else(|| headers::upgrade_asked(head));
+    // With a body it is none: an app that does not switch might take the body for the next request (CVE-2026-58055).
+    let may_upgrade = matches!(framing, Framing::None | Framing::Length(0));
+    let upgrade = extended.or_else(|| headers::upgrade_asked(head).filter(|_| may_upgrade));
     let backend = &*route.backend;
     let stuck = if backend.is_sticky() { backend.stuck(head.fields.all("cookie")) } else { None };
     let key = || hash_key(&backend.balance, head, client);
