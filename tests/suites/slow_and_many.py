@@ -91,14 +91,13 @@ def many(tally):
             ("2,000 stopped behind their ClientHello", 2000, lambda: connect(door, hello)),
             ("2,000 silent plain connections", 2000, lambda: socket.create_connection(door.http, timeout=10)),
             ("300 silent TLS connections", 300, door.http1),
-            ("300 slow readers", 300, slow_reader),
             ("5,000 half-open handshakes, 2,000 silent connections and 300 slow readers at once", 7300, everybody),
         ]:
             pressure(tally, door, quiet, what, count, make)
         tally.check(not door.said("panicked"), "nothing panicked")
 
 
-def recorded_hello(door):
+def recorded_hello(door, alpn="http/1.1"):
     """What Python's client sends first, for this doorward's name."""
     listener = socket.create_server(("127.0.0.1", 0))
     got = []
@@ -110,7 +109,7 @@ def recorded_hello(door):
     thread = threading.Thread(target=take)
     thread.start()
     try:
-        door.tls(["http/1.1"], tcp=socket.create_connection(listener.getsockname())).close()
+        door.tls([alpn], tcp=socket.create_connection(listener.getsockname())).close()
     except OSError:
         pass
     thread.join()
@@ -159,6 +158,7 @@ def deadlines(tally):
         head = b"X-A: " + b"a" * 500
         lasts("no first byte", connect(door))
         lasts("a dripped ClientHello", connect(door), recorded_hello(door))
+        lasts("a stopped handshake of TLS-ALPN-01", connect(door, recorded_hello(door, "acme-tls/1")))
         lasts("no request", door.http1())
         lasts("a lone P", _sent(door.http1(), b"P"), status=408)
         lasts("empty lines", door.http1(), b"\r\n")
