@@ -107,6 +107,8 @@ fn route_by_host_and_path(bencher: divan::Bencher<'_, '_>) {
     let mut n = 0;
     bencher.bench_local(move || {
         n = (n + 7919) % NAMES;
-        assert!(table.find(black_box(&names[n]), black_box(b"/api/users?page=2"), LISTENER).is_some());
+        assert!(
+            table.find(black_box(&names[n]), black_box(b"/api/users"), LISTENER).is_ok_and(|found| found.is_some())
+        );
     });
 }

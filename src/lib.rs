@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod names;
 pub mod net;
 pub mod proxy;
+pub mod read;
 pub mod route;
 pub mod storage;
 pub mod tls;

@@ -39,6 +39,7 @@ const HOUSE: &[Room] = &[
     room("names", 1, &[]),
     room("drain", 1, &[]),
     room("metrics", 1, &[]),
+    room("read", 1, &[]),
 ];
 
 /// Rooms that only compute, and the I/O that would show that they no longer do.

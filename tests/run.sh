@@ -21,6 +21,8 @@ psql      postgresql-client
 testssl   testssl.sh
 slowhttptest slowhttptest
 hexdump   bsdextrautils
+ss        iproute2
+setpriv   util-linux
 "
 
 missing=()
@@ -69,6 +71,17 @@ fi
 if [ ! -x target/suites/bin/sslyze ]; then
     python3 -m venv target/suites
     target/suites/bin/pip install --quiet --disable-pip-version-check -r tests/suites/requirements.txt </dev/null
+fi
+
+# Autobahn|Testsuite is a Python 2 program, which Debian no longer has: where there is one all the same, it is used.
+if [ ! -e target/autobahn/python ]; then
+    for python in python2.7 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/2.7.*/bin/python2.7; do
+        "$python" -m pip --version >/dev/null 2>&1 || continue
+        "$python" -m pip install --quiet --disable-pip-version-check --target target/autobahn autobahntestsuite==25.10.1 </dev/null 2>&1 |
+            grep -v DEPRECATION || true
+        echo "$python" >target/autobahn/python
+        break
+    done
 fi
 
 # The benchmark's harness.

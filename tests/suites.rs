@@ -56,8 +56,19 @@ fn names_truncation_apps_and_websockets() {
 }
 
 #[test]
+fn files_that_misbehave() {
+    run("files.py", &[]);
+}
+
+#[test]
 fn slow_and_many() {
     run("slow_and_many.py", &[]);
+}
+
+/// Skips, saying so, where there is no Python 2.7.
+#[test]
+fn autobahn() {
+    run("autobahn.py", &[]);
 }
 
 #[test]

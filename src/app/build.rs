@@ -6,6 +6,8 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use prometheus::{IntCounter, IntGauge};
+use rustix::process::Signal;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
 use super::reload::{Fixed, Reloads, Tried};
@@ -34,6 +36,9 @@ pub(super) fn start(config: Config, mut options: Options) -> Result<App, StartEr
         .thread_name("control")
         .enable_all()
         .build()?;
+    // A file that may grow no further (LimitFSIZE) is a failed write, and no reason to end. A handler stays once it is
+    // there; that nobody listens is all that is wanted.
+    runtime.block_on(async { signal(SignalKind::from_raw(Signal::XFSZ.as_raw())) }).map(drop)?;
     // What can fail for reasons outside comes first: nothing is served half.
     let mut sockets = Vec::new();
     for (index, listener) in config.listeners.iter().enumerate() {
@@ -221,19 +226,32 @@ pub(super) fn open(workers: &[Worker], listener: &Arc<Listener>, sockets: Vec<Tc
     }
 }
 
-/// What the config allows, or what the open files limit leaves room for.
+/// What the config allows, or what the limits of open files and of memory leave room for.
 fn most_connections(config: &Config) -> usize {
-    let configured = config.limits.connections;
-    let Some(descriptors) = net::descriptors::raise_limit() else { return configured };
-    let room = net::descriptors::connections_within(descriptors);
-    if room < configured {
-        tracing::info!(
-            connections = room,
-            descriptors,
-            "the open files limit has no room for [limits] connections; raise it (LimitNOFILE=, ulimit -n) or lower them"
-        );
+    let mut most = config.limits.connections;
+    if let Some(descriptors) = net::descriptors::raise_limit() {
+        let connections = net::descriptors::connections_within(descriptors);
+        if connections < most {
+            tracing::info!(
+                connections,
+                descriptors,
+                "the open files limit has no room for [limits] connections; raise it (LimitNOFILE=, ulimit -n) or lower them"
+            );
+            most = connections;
+        }
     }
-    room.min(configured)
+    if let Some(bytes) = net::memory::limit() {
+        let connections = net::memory::connections_within(bytes);
+        if connections < most {
+            tracing::info!(
+                connections,
+                memory_mib = bytes >> 20,
+                "the memory limit has no room for [limits] connections; raise it (MemoryMax=, ulimit -d) or lower them"
+            );
+            most = connections;
+        }
+    }
+    most
 }
 
 /// What requests are served by.

@@ -18,6 +18,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::BackendAddress;
 use crate::config::{BackendCa, BackendSni, BackendTls};
+use crate::read;
 
 /// Sessions that a worker keeps for one transport.
 const SESSIONS: usize = 64;
@@ -167,7 +168,7 @@ fn stamps(settings: &BackendTls) -> Vec<Stamp> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TransportError> {
-    std::fs::read(path).map_err(|error| TransportError::Read(path.to_owned(), error))
+    read::file(path, read::SMALL).map_err(|error| TransportError::Read(path.to_owned(), error))
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TransportError> {

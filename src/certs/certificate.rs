@@ -74,6 +74,9 @@ pub enum Warning {
     /// A name that no client could ask for.
     #[error("its name {0:?} is no host name and is left out")]
     UnusableName(String),
+    /// Every user of the machine can read the private key, which is in this file.
+    #[error("every user of this machine can read its private key: chmod o-r {0}")]
+    ExposedKey(String),
 }
 
 impl Certificate {
@@ -222,6 +225,11 @@ impl Certificate {
             warnings.push(Warning::NotYetValid(date(self.not_before)));
         }
         warnings
+    }
+
+    /// Adds what only who read its files can know.
+    pub(super) fn warn(&mut self, warning: Warning) {
+        self.warnings.push(warning);
     }
 
     /// Whether the certificate's issuer did not come with it: a chain file may still be on its way.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::Daemon;
 use crate::config::Admin;
+use crate::read;
 
 /// Where a config says the socket is cannot be told.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +30,7 @@ pub(super) fn find(daemon: &Daemon) -> Result<PathBuf, UnknownSocket> {
 }
 
 fn named_in(file: &Path) -> Result<PathBuf, String> {
-    let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
+    let text = read::text(file, read::CONFIG).map_err(|error| error.to_string())?;
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
     let Some(socket) = table.get("admin").and_then(|admin| admin.get("socket")) else {
         return Ok(Admin::default().socket);

@@ -15,6 +15,7 @@ use super::{
     acme, backend, certificates, checks, dns, fitting, include, issuer, listener, modes, on_demand, operate, route,
     storage,
 };
+use crate::read;
 
 /// The most syntax errors of one file that are worth reading: one mistake can cause a series.
 const MAX_SYNTAX_FAULTS: usize = 10;
@@ -184,7 +185,7 @@ pub(super) fn read_text(path: &Path) -> Result<String, Fault> {
         message,
         remedy: remedy.to_owned(),
     };
-    let bytes = std::fs::read(path).map_err(|error| {
+    let bytes = read::file(path, read::CONFIG).map_err(|error| {
         whole(format!("the file cannot be read: {error}"), "put the path right, or let doorward's user read the file")
     })?;
     String::from_utf8(bytes).map_err(|error| {

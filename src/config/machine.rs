@@ -3,6 +3,8 @@
 use std::io;
 use std::path::Path;
 
+use crate::read;
+
 /// The environment and the file system as the loader sees them, so that a config for one machine can be
 /// checked on another.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +34,7 @@ impl Machine {
     /// The machine that doorward runs on.
     #[must_use]
     pub fn this() -> Self {
-        Self { variable: |name| std::env::var(name).ok(), look, secret: |path| std::fs::read_to_string(path) }
+        Self { variable: |name| std::env::var(name).ok(), look, secret: |path| read::text(path, read::SMALL) }
     }
 
     /// A machine where every file is there and every variable is set (to `0`): the config alone is judged.

@@ -43,7 +43,7 @@ pub(super) async fn accept(
         if context.shared.permits.connections.available_permits() == 0 && context.may_complain() {
             tracing::warn!(
                 address = %listener.bound,
-                "as many client connections are open as [limits] connections or the open files limit allows: others wait"
+                "as many client connections are open as [limits] connections, the open files limit or the memory limit allows: others wait"
             );
         }
         tokio::select! {

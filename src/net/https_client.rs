@@ -17,6 +17,8 @@ use rustls::{CertificateError, ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::read;
+
 /// The longest body that is read, in bytes: certificate chains and directories are far smaller.
 const LONGEST_BODY: usize = 1024 * 1024;
 
@@ -268,7 +270,7 @@ fn system_roots() -> Result<RootCertStore, HttpsClientError> {
 
 fn roots_of(file: &Path) -> Result<RootCertStore, HttpsClientError> {
     let bad = |reason: String| HttpsClientError::Roots { file: file.to_path_buf(), reason };
-    let pem = std::fs::read(file).map_err(|e| bad(e.to_string()))?;
+    let pem = read::file(file, read::SMALL).map_err(|e| bad(e.to_string()))?;
     let mut store = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate.map_err(|e| bad(e.to_string()))?;

@@ -5,6 +5,7 @@ pub mod descriptors;
 mod form;
 mod https_client;
 mod inbox;
+pub mod memory;
 mod outbox;
 pub mod proxy_protocol;
 mod sockets;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::backend::{ConnectError, ExchangeError, RequestBodyError};
 use crate::http1::{FramingError, HeadError};
+use crate::route::AmbiguousPath;
 
 /// Why doorward answers in the app's place.
 #[derive(Debug)]
@@ -124,6 +125,12 @@ impl From<HeadError> for Failure {
             HeadError::StartLine => Self::bad_request("the request line is malformed"),
             HeadError::Field => Self::bad_request("a header field of the request is malformed"),
         }
+    }
+}
+
+impl From<AmbiguousPath> for Failure {
+    fn from(_: AmbiguousPath) -> Self {
+        Self::new(400, "ambiguous_path", "the path leads elsewhere once it is decoded or normalised")
     }
 }
 

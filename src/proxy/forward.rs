@@ -123,7 +123,7 @@ fn challenge(proxy: &Proxy, head: &RequestHead, client: &Client) -> Option<Page>
 
 fn route<'a>(settings: &'a Settings, asked: &Asked<'_>, client: &Client) -> Result<&'a Route, Failure> {
     let host = asked.host.as_str();
-    let route = settings.routes.find(host, asked.path(), client.entrance.listener);
+    let route = settings.routes.find(host, asked.path(), client.entrance.listener)?;
     if let (None, Some(name)) = (route, client.default_route()) {
         return settings.routes.named(name).map(|route| &**route).ok_or_else(Failure::unknown_host);
     }
@@ -159,7 +159,9 @@ where
     B: Body<Data = Bytes, Error = RequestBodyError> + Unpin,
 {
     let Request { head, mut body, framing, client, deadline, extended } = request;
-    let upgrade = extended.or_else(|| headers::upgrade_asked(head));
+    // With a body it is none: an app that does not switch might take the body for the next request (CVE-2026-58055).
+    let may_upgrade = matches!(framing, Framing::None | Framing::Length(0));
+    let upgrade = extended.or_else(|| headers::upgrade_asked(head).filter(|_| may_upgrade));
     let backend = &*route.backend;
     let stuck = if backend.is_sticky() { backend.stuck(head.fields.all("cookie"), SystemTime::now) } else { None };
     let mut attempts = Attempts::new(proxy, backend, || hash_key(&backend.balance, head, client));

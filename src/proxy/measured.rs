@@ -12,7 +12,9 @@ use crate::route::Table;
 #[must_use]
 pub fn request_to_backend(head: &RequestHead, client: &Client, routes: &Table, out: &mut Vec<u8>) -> bool {
     let Ok(asked) = Asked::new(head, 443) else { return false };
-    let Some(route) = routes.find(asked.host.as_str(), asked.path(), client.entrance.listener) else { return false };
+    let Ok(Some(route)) = routes.find(asked.host.as_str(), asked.path(), client.entrance.listener) else {
+        return false;
+    };
     headers::write_request(out, head, &asked, client, route, &[], (Framing::None, None));
     true
 }

@@ -2,12 +2,13 @@
 //!
 //! A [`Table`] is made whole from a config and never changes; a reload publishes another one.
 
+mod paths;
 mod table;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-pub use table::{Conflict, Table};
+pub use table::{AmbiguousPath, Conflict, Table};
 
 use crate::backend::Backend;
 use crate::config::{self, CertificateChoice, CertificateId};

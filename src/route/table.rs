@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{Route, RouteMode};
+use super::{Route, RouteMode, paths};
 use crate::backend::Backend;
 use crate::config::{self, RouteHost};
 use crate::names::HostMap;
@@ -32,6 +32,11 @@ pub struct Conflict {
     pub path: String,
 }
 
+/// A path that leads to one route as it is written, and to another once it is decoded or normalised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the path leads to one route as it is written, and to another once it is decoded or normalised")]
+pub struct AmbiguousPath;
+
 impl Table {
     /// Makes the table. `backends` are those of `configs`, one each.
     ///
@@ -51,11 +56,18 @@ impl Table {
         Ok(this)
     }
 
-    /// The route for a canonical host and a path (a query behind it does not matter), on the listener configured
-    /// with this address.
-    #[must_use]
-    pub fn find(&self, host: &str, path: &[u8], listener: SocketAddr) -> Option<&Arc<Route>> {
-        self.hosts.find(host)?.iter().find(|route| route.has_path(path) && route.is_on(listener))
+    /// The route for a canonical host and a path (without its query), on the listener configured with this address.
+    ///
+    /// # Errors
+    /// [`AmbiguousPath`], where an app that decodes or normalises the path would take it for one of another route.
+    pub fn find(&self, host: &str, path: &[u8], listener: SocketAddr) -> Result<Option<&Arc<Route>>, AmbiguousPath> {
+        let Some(routes) = self.hosts.find(host) else { return Ok(None) };
+        let among = |path: &[u8]| routes.iter().find(|route| route.has_path(path) && route.is_on(listener));
+        let found = among(path);
+        // Where all paths lead to one route they may look as they like.
+        let by_path = routes.iter().any(|route| route.path != "/");
+        let same = |reading: &[u8]| among(reading).map(Arc::as_ptr) == found.map(Arc::as_ptr);
+        if by_path && !paths::is_plain(path, same) { Err(AmbiguousPath) } else { Ok(found) }
     }
 
     /// The route of a whole connection, for the name that its client asks for (SNI).
@@ -120,7 +132,7 @@ mod tests {
         };
         let made = table(&[on("one", RouteMode::Http, ANY), on("two", RouteMode::Passthrough, other)]);
         let made = made.expect("no conflict");
-        assert_eq!(made.find("x.test", b"/", ANY).map(|route| &*route.name), Some("one"));
+        assert_eq!(made.find("x.test", b"/", ANY).ok().flatten().map(|route| &*route.name), Some("one"));
         assert_eq!(made.find_raw("x.test", other).map(|route| &*route.name), Some("two"));
         assert!(made.find_raw("x.test", ANY).is_none());
         assert!(table(&[on("one", RouteMode::Http, ANY), route("all", &["x.test"], "/")]).is_err());
@@ -141,7 +153,6 @@ mod tests {
             ("example.com", "/", Some("root")),
             ("example.com", "/apix", Some("root")),
             ("example.com", "/api", Some("api")),
-            ("example.com", "/api?x=1", Some("api")),
             ("example.com", "/api/x", Some("api")),
             ("example.com", "/api/admin", Some("api")),
             ("example.com", "/api/admin/x", Some("admin")),
@@ -151,8 +162,19 @@ mod tests {
             // The most specific host decides; its missing path is not looked for under another host.
             ("only.example.com", "/", None),
         ] {
-            let found = table.find(host, path.as_bytes(), ANY).map(|route| route.name.to_string());
-            assert_eq!(found.as_deref(), name, "{host}{path}");
+            let found = table.find(host, path.as_bytes(), ANY).expect("one way");
+            assert_eq!(found.map(|route| &*route.name), name, "{host}{path}");
+        }
+        for (host, path, ambiguous) in [
+            ("example.com", "/api/../x", true),
+            ("example.com", "/%61pi", true),
+            ("example.com", "/api%2fadmin%2fx", true),
+            ("example.com", "/api/x%2fy", false),
+            ("example.com", "/x//y/../z;a=b", false),
+            ("only.example.com", "/only/..;/x", true),
+            ("a.example.com", "/api/../%2e%2e/x", false),
+        ] {
+            assert_eq!(table.find(host, path.as_bytes(), ANY).is_err(), ambiguous, "{host}{path}");
         }
     }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::StorageError;
+use crate::read;
 
 /// How the names of temporary files begin.
 pub(super) const TEMPORARY: &str = ".tmp-";
@@ -33,7 +34,7 @@ pub(crate) fn create_folder(path: &Path) -> Result<(), StorageError> {
 /// # Errors
 /// [`StorageError::Io`].
 pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
-    match fs::read(path) {
+    match read::file(path, read::SMALL) {
         Ok(value) => Ok(Some(value)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(failed("read", path, e)),

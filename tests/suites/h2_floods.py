@@ -2,7 +2,9 @@
 in CPU, and an honest client is served meanwhile.
 """
 
+import re
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -77,6 +79,13 @@ def flood(tally, door, origin, what, make, most=200_000, prepare=b"", reads=True
 
 def stream(n):
     return 2 * n + 1
+
+
+def kernel_buffers(door, port):
+    """Bytes that wait in the kernel, for each of doorward's connections to the app."""
+    shown = subprocess.run(["ss", "-Htnmp", "dport", "=", f":{port}"], capture_output=True, text=True, check=True).stdout
+    ours = [line for line in shown.replace("\n\t", " ").splitlines() if f"pid={door.process.pid}," in line]
+    return [int(re.search(r"skmem:\(r(\d+)", line)[1]) for line in ours]
 
 
 def run(tally):
@@ -165,6 +174,22 @@ def run(tally):
         cookies = HEAD + b"".join(literal("cookie", "") for _ in range(5000))
         flood(tally, door, origin, "empty cookies", lambda n: frame(HEADERS, BOTH, stream(n), cookies[:16000]), most=1500, ends=False, each=5, cpu=20)
 
+        # Few bytes that are many fields, held (CVE-2026-49975, CVE-2026-47774): 900 crumbs of a cookie, a byte each.
+        memory, clients = door.memory(), []
+        for _ in range(4):
+            h2 = H2(door, settings=struct.pack(">HI", 4, 0))
+            crumb = b"\x40" + integer(6, 7) + b"cookie\0"
+            h2.send(frame(HEADERS, BOTH, 1, HEAD + crumb))
+            h2.send(b"".join(frame(HEADERS, BOTH, stream(n + 1), SLOW + b"\xbe" * 900) for n in range(100)))
+            clients.append(h2)
+        time.sleep(0.7)
+        grown = door.memory() - memory
+        tally.check(grown < 24 * MIB, "many small fields, held: memory", f"{grown / MIB:.0f} MiB for 400 streams")
+        print(f"  many small fields, held: {grown / MIB:.1f} MiB for 400 streams", flush=True)
+        for h2 in clients:
+            h2.sock.close()
+        wait(lambda: origin.working == 0, 20)
+
         # Zero windows: what is asked for is not taken; what waits is bounded.
         memory = door.memory()
         clients = []
@@ -176,6 +201,8 @@ def run(tally):
         grown = door.memory() - memory
         tally.check(grown < 100 * MIB, "zero windows: memory", f"{grown / MIB:.0f} MiB for 100 streams")
         # Of another app: this one is at work for them.
+        held = kernel_buffers(door, origin.port)
+        tally.check(held and max(held) <= 512 << 10, "zero windows: the kernel's buffers", max(held, default=0))
         status, took = door.get(host="other.example.test")
         tally.check(status == 200 and took < 4, "zero windows: an honest client meanwhile", f"{status} in {took:.2f} s")
         print(f"  zero windows: {grown / MIB:.1f} MiB for 100 streams", flush=True)

@@ -28,14 +28,16 @@ class Tally:
     def __init__(self):
         self.passed = 0
         self.failed = []
+        self.lock = threading.Lock()
         self.begun = time.monotonic()
 
     def check(self, ok, what, detail=""):
-        if ok:
-            self.passed += 1
-        else:
-            self.failed.append(what)
-            print(f"FAILED {what}: {detail}", flush=True)
+        with self.lock:
+            if ok:
+                self.passed += 1
+            else:
+                self.failed.append(what)
+                print(f"FAILED {what}: {detail}", flush=True)
         return ok
 
     def end(self):
@@ -71,10 +73,11 @@ def certificate(folder, names):
 class Door:
     """A doorward that runs while the `with` lasts.
 
-    `routes` is a list of (host, backend port, further keys). `limits` are rlimits to set, by name.
+    `routes` is a list of (host, backend port, further keys), `more` further config. `limits` are rlimits to set, by name.
     """
 
-    def __init__(self, routes, sections="", https_keys="", limits=None, access="true"):
+    def __init__(self, routes, sections="", https_keys="", limits=None, access="true", more=""):
+        self.more = more
         self.routes, self.sections, self.https_keys = routes, sections, https_keys
         self.limits, self.access = limits or {}, access
         self.lines = []
@@ -107,7 +110,7 @@ address = "127.0.0.3:0"
 format = "json"
 access = {self.access}
 {self.sections}
-{routes}""")
+{routes}{self.more}""")
 
         def limit():
             for name, value in self.limits.items():

@@ -97,6 +97,31 @@ def names(tally):
                 tally.check(ask(sock, OTHER)[0] == 421, f"SNI {sni}: another's is 421")
 
 
+def paths(tally):
+    """A route by path is no fence that a spelling leads around."""
+    public, admin = Origin(), Origin()
+    with Door([(HOST, public.port, 'path = "/public"')], more=f'''
+[[route]]
+hosts = ["{HOST}"]
+path = "/admin"
+backend = "127.0.0.1:{admin.port}"
+''') as door, door.http1() as sock:
+        for path in ["/public/../admin/x", "/public/%2e%2e/admin", "/public/.%2e/admin", "/public%2f..%2fadmin", "/public/..%2fadmin", "/public/..;/admin",
+                     "/public/..;a=b/admin", "/public/..\\admin", "/public/..%5cadmin", "/public/%252e%252e/admin", "/public/..", "/public/a/../../b",
+                     "/%70ublic/x", "/%61dmin", "/admin/../public/x", "//public/x", "/./admin", "/x/..;/admin", "/public/..%3b/admin", "/public/..%00/../admin"]:
+            tally.check(ask(sock, path=path)[0] == 400, f"paths: {path} goes nowhere")
+        for path, origin in [("/public", public), ("/public/", public), ("/public/a%2Fb", public), ("/public//a;b=c/./d/../e", public), ("/public/100%", public),
+                             ("/public?x=/../admin", public), ("/admin/%2e/x", admin)]:
+            status = ask(sock, path=path)[0]
+            tally.check(status == 200 and origin.seen[-1]["target"] == path, f"paths: {path} is forwarded as it is written", status)
+        for path in ["/PUBLIC/x", "/publicx", "/", "/admi"]:
+            tally.check(ask(sock, path=path)[0] == 404, f"paths: {path} is no route's")
+        tally.check(len(public.seen) == 6 and len(admin.seen) == 1, "paths: no other request reached an app")
+        with H2(door) as h2:
+            h2.ask(1, request(path="/public/..%2fadmin"))
+            tally.check(h2.status(1) == 400, "paths: over HTTP/2, too")
+
+
 def truncation(tally):
     """No body that is cut ends cleanly, in either direction."""
     cases = {
@@ -308,6 +333,56 @@ def websocket(tally):
                 tally.check([seen["target"] for seen in origin.seen] == ["/", "/next"] and not origin.faults, f"{what}: read alike behind", origin.seen)
 
 
+def switching(tally):
+    """What stands beside a change of protocol, and in its place."""
+    smuggled = f"GET /smuggled HTTP/1.1\r\nHost: {HOST}\r\n\r\n"
+    key = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    # An upgrade with a body is none: an app that does not switch could take the body for a request (CVE-2026-58055).
+    for what, extra, body in [("a length", f"Content-Length: {len(smuggled)}\r\n", smuggled),
+                              ("chunks", "Transfer-Encoding: chunked\r\n", f"{len(smuggled):x}\r\n{smuggled}\r\n0\r\n\r\n")]:
+        origin = Origin()
+        with Door([(HOST, origin.port, "")]) as door, door.http1() as sock:
+            tally.check(ask(sock, extra=key + extra, body=body)[0] == 200, f"an upgrade with {what} is a request")
+            named = dict(origin.seen[0]["fields"])
+            tally.check("upgrade" not in named and "connection" not in named and origin.seen[0]["body"] == smuggled.encode(),
+                        f"an upgrade with {what}: the app is asked for none", named)
+            tally.check(ask(sock, path="/next")[0] == 200 and [seen["target"] for seen in origin.seen] == ["/", "/next"],
+                        f"an upgrade with {what}: the next request is one")
+    # What comes over HTTP/2 before the app agreed to a WebSocket is kept from it (CVE-2025-64763).
+    for status in (b"403 Forbidden", b"200 OK", b"426 Upgrade Required"):
+        origin = Origin(lambda seen, sock, status=status: sock.sendall(b"HTTP/1.1 " + status + b"\r\nContent-Length: 2\r\n\r\nno") is None)
+        with Door([(HOST, origin.port, "")]) as door, H2(door) as h2:
+            fields = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https"), (":authority", HOST), (":path", "/ws"), ("sec-websocket-version", "13")]
+            h2.send(frame(HEADERS, END_HEADERS, 1, block(fields)) + frame(DATA, 0, 1, smuggled.encode()))
+            tally.check(h2.status(1) == (502 if status.startswith(b"200") else int(status[:3])), f"early data behind {status}")
+            h2.ask(3, request(path="/next"))
+            h2.status(3)
+            tally.check([seen["target"] for seen in origin.seen] == ["/ws", "/next"] and not origin.faults, f"early data behind {status}: never forwarded", origin.seen)
+    # A backend behind TLS that speaks before its handshake is not believed (CVE-2026-1642).
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def impostor():
+        while True:
+            try:
+                sock, _ = listener.accept()
+                sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL")
+            except OSError:
+                return
+    threading.Thread(target=impostor, daemon=True).start()
+    with Door([(HOST, Origin().port, "")], more=f'''
+[[route]]
+hosts = ["{HOST}"]
+path = "/tls"
+[route.backend]
+endpoints = ["https://127.0.0.1:{listener.getsockname()[1]}"]
+[route.backend.tls]
+insecure = true
+''') as door, door.http1() as sock:
+        status, _, body, _ = ask(sock, path="/tls")
+        tally.check(status == 502 and b"EVIL" not in body, "a plain answer in place of a handshake is 502", f"{status} {body}")
+    listener.close()
+
+
 def proxy_protocol(tally):
     """The PROXY protocol: taken from whom it is expected, to the byte, and refused otherwise."""
     origin = Origin()
@@ -348,7 +423,7 @@ if __name__ == "__main__":
     import sys
 
     tally = Tally()
-    for part in (names, truncation, apps, websocket, proxy_protocol):
+    for part in (names, paths, truncation, apps, websocket, switching, proxy_protocol):
         if len(sys.argv) < 2 or part.__name__ in sys.argv[1:]:
             part(tally)
     tally.end()

@@ -46,18 +46,18 @@ def testssl(tally, door):
     program = shutil.which("testssl") or shutil.which("testssl.sh")
     if not tally.check(program, "testssl.sh is installed"):
         return
-    full = os.environ.get("DOORWARD_SUITES_FULL")
-    checks = ["-p", "-s", "-f", "-U", "-S", "-P"] if full else ["--fast", "-p", "-H", "-I", "-T", "-R", "-C", "-O", "-Z", "-W", "-L"]
+    checks = ["-p", "-s", "-f", "-U", "-S", "-P"]
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, "out.json")
         subprocess.run([program, "--quiet", "--color", "0", "--warnings", "off", "--jsonfile", out, "--sneaky", *checks, "--ip", door.https[0], f"https://{HOST}:{door.https[1]}"],
-                       check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=1200 if full else 150)
+                       check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=360)
         with open(out, encoding="utf-8") as file:
             findings = json.load(file)
     tally.check(len(findings) > 12, "testssl.sh looked", len(findings))
     for finding in findings:
-        # HSTS, BREACH and the like are the app's; LUCKY13 needs CBC.
-        bad = finding["severity"] in ("MEDIUM", "HIGH", "CRITICAL", "FATAL")
+        # HSTS, BREACH and the like are the app's; LUCKY13 needs CBC. The suite's own CA is nobody's, and lasts for days.
+        ours = finding["id"] in ("cert_chain_of_trust", "cert_expirationStatus", "cert_notAfter", "cert_revocation")
+        bad = finding["severity"] in ("MEDIUM", "HIGH", "CRITICAL", "FATAL") and not ours
         tally.check(not bad, f"testssl.sh: {finding['id']}", finding["finding"])
 
 

@@ -14,6 +14,7 @@ from harness import HOST, Door, Origin, Tally, closed, everything, reply, wait
 
 # A ClientHello's first bytes: a record of 512 bytes is announced, 20 come.
 HALF_HELLO = bytes([22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]) + b"x" * 9
+MILLION = b"x" * 1_000_000
 GET = f"GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
 
 
@@ -60,8 +61,27 @@ def connect(door, data=b""):
 
 
 def many(tally):
-    origin = Origin()
-    with Door([(HOST, origin.port, "")]) as door, Door([(HOST, origin.port, "")]) as quiet:
+    def answer(seen, sock):
+        if seen["target"] != "/large":
+            return sock.sendall(Origin.OK) is None
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+        for _ in range(100):
+            sock.sendall(MILLION)
+        return True
+
+    def slow_reader():
+        sock = door.http1()
+        sock.sendall(GET.replace(b"/ ", b"/large "))
+        return sock
+
+    def everybody():
+        kind = len(everything_) % 73
+        everything_.append(kind)
+        return slow_reader() if kind < 3 else connect(door) if kind < 23 else connect(door, HALF_HELLO)
+
+    everything_ = []
+    origin = Origin(answer)
+    with Door([(HOST, origin.port, "")]) as door, Door([(HOST, Origin().port, "")]) as quiet:
         latencies(door, quiet, 20)
         # A whole ClientHello, and then nothing: the server has done its part.
         hello = recorded_hello(door)
@@ -71,12 +91,13 @@ def many(tally):
             ("2,000 stopped behind their ClientHello", 2000, lambda: connect(door, hello)),
             ("2,000 silent plain connections", 2000, lambda: socket.create_connection(door.http, timeout=10)),
             ("300 silent TLS connections", 300, door.http1),
+            ("5,000 half-open handshakes, 2,000 silent connections and 300 slow readers at once", 7300, everybody),
         ]:
             pressure(tally, door, quiet, what, count, make)
         tally.check(not door.said("panicked"), "nothing panicked")
 
 
-def recorded_hello(door):
+def recorded_hello(door, alpn="http/1.1"):
     """What Python's client sends first, for this doorward's name."""
     listener = socket.create_server(("127.0.0.1", 0))
     got = []
@@ -88,7 +109,7 @@ def recorded_hello(door):
     thread = threading.Thread(target=take)
     thread.start()
     try:
-        door.tls(["http/1.1"], tcp=socket.create_connection(listener.getsockname())).close()
+        door.tls([alpn], tcp=socket.create_connection(listener.getsockname())).close()
     except OSError:
         pass
     thread.join()
@@ -137,6 +158,7 @@ def deadlines(tally):
         head = b"X-A: " + b"a" * 500
         lasts("no first byte", connect(door))
         lasts("a dripped ClientHello", connect(door), recorded_hello(door))
+        lasts("a stopped handshake of TLS-ALPN-01", connect(door, recorded_hello(door, "acme-tls/1")))
         lasts("no request", door.http1())
         lasts("a lone P", _sent(door.http1(), b"P"), status=408)
         lasts("empty lines", door.http1(), b"\r\n")
@@ -234,6 +256,39 @@ def descriptors(tally):
         tally.check(not door.said("panicked"), "descriptors: nothing panicked", door.said("panicked")[:1])
 
 
+def memory(tally):
+    """With little memory: as many connections as fit, the rest wait; it lives, says so, and recovers."""
+    origin = Origin()
+    with Door([(HOST, origin.port, "")], limits={"RLIMIT_DATA": 256 << 20}, access="false") as door:
+        tally.check(door.get()[0] == 200 and door.said("memory limit"), "memory: it starts, and says what it has room for", door.lines[-3:])
+        # Those that are in take what they can: streams with large heads, uploads.
+        held, greedy = [], []
+        for _ in range(20):
+            try:
+                h2 = H2(door, timeout=2)
+                greedy.append(h2)
+                for n in range(50):
+                    h2.quietly(frame(HEADERS, END_HEADERS, 2 * n + 1, block(request("POST", extra=[("x", "y" * 15000)]))))
+                    h2.quietly(frame(0, 0, 2 * n + 1, b"z" * 16000))
+            except OSError:
+                break
+        for n in range(1500):
+            try:
+                held.append(socket.create_connection(door.https, timeout=1))
+                held[-1].sendall(HALF_HELLO)
+            except OSError:
+                break
+        time.sleep(1)
+        tally.check(len(greedy) == 20 and len(held) > 700, "memory: all that fit came in", f"{len(greedy)}, {len(held)}")
+        tally.check(door.alive, "memory: it lives", door.lines[-3:])
+        tally.check(bool(door.said("connections are open")), "memory: it says that no more fit", door.lines[-3:])
+        print(f"  memory: {len(held)} + {len(greedy)} held, {door.memory() >> 20} MiB", flush=True)
+        for client in held + [h2.sock for h2 in greedy]:
+            client.close()
+        tally.check(wait(lambda: _ok(door), 20), "memory: it recovers", f"{origin.working} at the app, {door.gauge('doorward_connections_open')} open, {door.lines[-3:]}")
+        tally.check(not door.said("panicked"), "memory: nothing panicked", door.said("panicked")[:1])
+
+
 def _ok(door):
     try:
         return door.get(timeout=1)[0] == 200
@@ -246,7 +301,7 @@ if __name__ == "__main__":
 
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     tally = Tally()
-    for part in (deadlines, descriptors, many):
+    for part in (deadlines, descriptors, memory, many):
         if len(sys.argv) < 2 or part.__name__ in sys.argv[1:]:
             part(tally)
     tally.end()

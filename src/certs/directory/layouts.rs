@@ -3,11 +3,11 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::super::pem::pkcs12_to;
-use super::super::{Bundle, Certificate, CertificateError, PemPart, PemParts, unix_now};
+use super::super::{Bundle, Certificate, CertificateError, PemPart, PemParts, Warning, unix_now};
 use crate::config::CertificateId;
 
 /// Key, certificate, and chain where there may be one, in a folder of their own. A complete pair goes before one
@@ -229,7 +229,15 @@ impl Source {
     }
 
     fn certificate(&self) -> Result<Certificate, CertificateError> {
-        self.with_parts(|id, parts| Certificate::from_pem(id, parts, unix_now()))
+        let mut certificate = self.with_parts(|id, parts| Certificate::from_pem(id, parts, unix_now()))?;
+        let key = match self.layout {
+            Layout::Pair(pair) => self.path.join(pair.key),
+            Layout::Combined { .. } | Layout::Pkcs12 => self.path.clone(),
+        };
+        if is_exposed(&key) {
+            certificate.warn(Warning::ExposedKey(key.display().to_string()));
+        }
+        Ok(certificate)
     }
 
     /// As [`Source::read`], with the key.
@@ -331,6 +339,13 @@ fn identity(meta: &fs::Metadata) -> [i64; 7] {
         meta.ctime(),
         meta.ctime_nsec(),
     ]
+}
+
+/// Whether any user may read the file: it says so, and so do the folders on the way to where it really is.
+fn is_exposed(path: &Path) -> bool {
+    let Ok(path) = path.canonicalize() else { return false };
+    let allows = |path: &Path, bit| path.metadata().is_ok_and(|meta| meta.permissions().mode() & bit != 0);
+    allows(&path, 0o004) && path.ancestors().skip(1).all(|folder| allows(folder, 0o001))
 }
 
 fn is_absence(error: &io::Error) -> bool {

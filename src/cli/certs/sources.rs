@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::certs::foreign::{self, Tool};
 use crate::certs::{Bundle, CertificateError, PemPart, PemParts, directory, unix_now};
 use crate::config::CertificateId;
+use crate::read;
 
 /// A file that is larger holds no certificate, in bytes.
 const MOST: u64 = 1024 * 1024;
@@ -65,11 +66,7 @@ fn stdin() -> Result<Found, String> {
 fn files(paths: &[PathBuf]) -> Result<Found, String> {
     let read = |path: &PathBuf| -> Result<(String, Vec<u8>), String> {
         let file = path.display().to_string();
-        let size = path.metadata().map_err(|error| format!("{file} cannot be read: {error}"))?.len();
-        if size > MOST {
-            return Err(format!("{file} is larger than 1 MiB: that is no certificate"));
-        }
-        let bytes = std::fs::read(path).map_err(|error| format!("{file} cannot be read: {error}"))?;
+        let bytes = read::file(path, MOST).map_err(|error| format!("{file} cannot be read: {error}"))?;
         Ok((file, bytes))
     };
     let files = paths.iter().map(read).collect::<Result<Vec<_>, _>>()?;

@@ -6,6 +6,7 @@ use super::{Problem, pattern};
 use crate::certs::{Bundle, Certificate, CertificateError, directory, unix_now};
 use crate::config::{CertificateChoice, Config, HttpsPolicy, Storage};
 use crate::names::HostPattern;
+use crate::read;
 use crate::storage::certs_in_storage;
 
 /// The most hosts that one message lists.
@@ -25,7 +26,7 @@ fn stored(config: &Config) -> Vec<(PathBuf, Result<Certificate, CertificateError
         .into_iter()
         .map(|(file, id)| {
             let name = file.display().to_string();
-            let read = std::fs::read(&file);
+            let read = read::file(&file, read::SMALL);
             let read = read.map_err(|error| CertificateError::Read { file: name.clone(), reason: error.to_string() });
             let result =
                 read.and_then(|text| Bundle::from_text(id, &name, &text, unix_now()).map(|bundle| bundle.certificate));

@@ -13,6 +13,7 @@ use crate::backend::{Registry, StickyKey};
 use crate::config::{self, CertificateChoice, Config, DnsSolver, Fault, HttpsPolicy, Loaded, RouteHost, Storage};
 use crate::dns;
 use crate::names::HostPattern;
+use crate::read;
 use crate::storage::FileStorage;
 
 pub use certificates::certificates;
@@ -108,7 +109,7 @@ pub fn storage(config: &Config) -> Vec<Problem> {
 pub fn issuer(config: &Config) -> Vec<Problem> {
     let Some(trust) = config.acme.as_ref().and_then(|acme| acme.issuer.trust.as_ref()) else { return Vec::new() };
     let problem = |message: String| vec![Problem::error(trust.display(), message)];
-    let bytes = match std::fs::read(trust) {
+    let bytes = match read::file(trust, read::SMALL) {
         Ok(bytes) => bytes,
         Err(error) => return problem(format!("cannot be read: {error}; let doorward's user read it")),
     };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
@@ -15,6 +16,7 @@ use crate::cli::output::{Style, say, styled};
 use crate::config::{DnsProvider, DnsSetting, DnsSolver, parse_server};
 use crate::dns::{self, Resolver};
 use crate::names::Hostname;
+use crate::read;
 
 /// The lock under which solvers are added and removed.
 pub(super) const LOCK: &str = "dns-solvers";
@@ -142,7 +144,7 @@ fn secret_of(name: &str, written: &str) -> Result<String, Failure> {
     let mut text = String::new();
     let read = match written.strip_prefix("file:").unwrap_or(written) {
         "-" => std::io::stdin().read_to_string(&mut text).map(drop),
-        path => std::fs::read_to_string(path).map(|read| text = read),
+        path => read::text(Path::new(path), read::SMALL).map(|read| text = read),
     };
     let option = option(name);
     read.map_err(|error| {
