@@ -16,6 +16,7 @@ use super::network::Network;
 use super::outage::IssuerStatus;
 use super::plan::Step;
 use super::record::key_type_name;
+use super::solver::in_order;
 use super::tended::Tended;
 use super::tending::Shared;
 use super::wanted::{Wanted, by_id, wildcards};
@@ -206,11 +207,13 @@ impl Manager {
         self.shared.acme().map(|acme| self.shared.outages.status(&acme)).unwrap_or_default()
     }
 
-    /// Whether there is a way to prove this name as things stand.
-    pub async fn can_prove(&self, name: &HostPattern) -> bool {
-        for solver in &self.shared.solvers {
-            if solver.can_prove(name).await {
-                return true;
+    /// Whether there is a way to prove this name as things stand, of the challenges that `acme` lists.
+    pub async fn can_prove(&self, acme: &config::Acme, name: &HostPattern) -> bool {
+        for issuer in acme.issuers() {
+            for solver in in_order(self.shared.solvers.clone(), &acme.asking(issuer).challenges) {
+                if solver.can_prove(name).await {
+                    return true;
+                }
             }
         }
         false

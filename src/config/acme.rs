@@ -68,6 +68,18 @@ impl Acme {
         Self { issuer: issuer.clone(), fallback: Vec::new(), challenges, ..self.clone() }
     }
 
+    /// The same, proving names only by those challenges that `can` be answered, whoever is asked.
+    #[must_use]
+    pub fn proving_by(&self, can: impl Fn(Challenge) -> bool) -> Self {
+        let mut own = self.clone();
+        own.challenges.retain(|challenge| can(*challenge));
+        let issuers = std::iter::once(&mut own.issuer).chain(&mut own.fallback).chain(&mut own.others);
+        for challenges in issuers.filter_map(|issuer| issuer.challenges.as_mut()) {
+            challenges.retain(|challenge| can(*challenge));
+        }
+        own
+    }
+
     /// The issuer whose directory this is, of those that are asked.
     #[must_use]
     pub fn issuer_at(&self, directory: &str) -> Option<&Issuer> {

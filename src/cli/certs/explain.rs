@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::Args;
 
 use super::super::output::{Style, safe, say, styled};
-use super::{Common, DONE, FAILED, Offline, ask, print_json, refuse, unexpected};
+use super::{Common, DONE, FAILED, ask, print_json, refuse, unexpected};
 use crate::admin::certs::{Explanation, Reply, Request};
 use crate::cli::clock;
 
@@ -28,7 +28,7 @@ pub(in crate::cli) struct ExplainArgs {
 
 pub(super) fn run(args: &ExplainArgs) -> u8 {
     let request = Request::Explain { name: args.name.clone(), port: args.port };
-    match ask(&args.common.daemon, Offline::Yes, request) {
+    match ask(&args.common.daemon, request) {
         Ok(Reply::Explain(explanation)) => {
             if args.common.json {
                 print_json(&explanation);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::super::output::{Style, safe, say, styled};
-use super::{Common, DONE, Offline, ask, folder_for, print_json, refuse, unexpected};
+use super::{Common, DONE, ask, folder_for, print_json, refuse, unexpected};
 use crate::admin::certs::{Reply, Request};
 use crate::certs::Bundle;
 use crate::cli::private;
@@ -26,7 +26,7 @@ pub(in crate::cli) struct ExportArgs {
 }
 
 pub(super) fn run(args: &ExportArgs) -> u8 {
-    let (id, bundle) = match ask(&args.common.daemon, Offline::Yes, Request::Export { id: args.id.clone() }) {
+    let (id, bundle) = match ask(&args.common.daemon, Request::Export { id: args.id.clone() }) {
         Ok(Reply::Export { id, bundle }) => (id, bundle),
         Ok(_) => return unexpected(),
         Err(error) => return refuse(args.common.json, &error),

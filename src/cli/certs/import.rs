@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::super::output::{Style, complain, safe, say, styled};
 use super::sources::{Collected, Found, collect};
-use super::{Common, DONE, FAILED, Offline, ask, print_json, refuse, tell, unexpected};
+use super::{Common, DONE, FAILED, ask, print_json, refuse, tell, unexpected};
 use crate::admin::certs::{Done, Import, Reply, Request, Secret};
 use crate::certs::foreign::Tool;
 use crate::cli::Daemon;
@@ -139,7 +139,7 @@ pub(super) fn replace(args: &ReplaceArgs) -> u8 {
 
 /// Gives a certificate to the daemon, or to its storage.
 pub(in crate::cli) fn hand_over(daemon: &Daemon, import: Import) -> Result<Done, String> {
-    match ask(daemon, Offline::Yes, Request::Import(import))? {
+    match ask(daemon, Request::Import(import))? {
         Reply::Done(done) => Ok(done),
         _ => {
             unexpected();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::super::output::{Style, safe, say, styled};
-use super::{Common, DONE, Offline, ask, print_json, refuse, unexpected};
+use super::{Common, DONE, ask, print_json, refuse, unexpected};
 use crate::admin::certs::{Reply, Request, Row};
 use crate::cli::clock;
 
@@ -36,7 +36,7 @@ pub(in crate::cli) struct ListArgs {
 }
 
 pub(super) fn run(args: &ListArgs) -> u8 {
-    match ask(&args.common.daemon, Offline::Yes, Request::List) {
+    match ask(&args.common.daemon, Request::List) {
         Ok(Reply::List { mut certificates, disabled }) => {
             let now = clock::now();
             certificates.retain(|row| args.shows(row, now));

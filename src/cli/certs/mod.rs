@@ -117,15 +117,6 @@ pub(super) struct Common {
     pub(super) daemon: Daemon,
 }
 
-/// Where a verb may work with no doorward running: on the storage of the config.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Offline {
-    /// It may.
-    Yes,
-    /// It needs a running one.
-    No,
-}
-
 pub(super) fn run(verb: &CertsVerb) -> u8 {
     match verb {
         CertsVerb::List(args) => list::run(args),
@@ -137,24 +128,20 @@ pub(super) fn run(verb: &CertsVerb) -> u8 {
         CertsVerb::Renew(args) => generate::renew(args),
         CertsVerb::Export(args) => export::run(args),
         CertsVerb::Budget(args) => budget::run(args),
-        CertsVerb::Rollback(args) => {
-            do_it(&args.common, Offline::Yes, Request::Rollback { id: args.id.clone(), force: args.force })
-        }
+        CertsVerb::Rollback(args) => do_it(&args.common, Request::Rollback { id: args.id.clone(), force: args.force }),
         CertsVerb::Revoke(args) => {
             let request = Request::Revoke { id: args.id.clone(), reason: args.reason.clone() };
-            do_it(&args.common, Offline::No, request)
+            do_it(&args.common, request)
         }
-        CertsVerb::Delete(args) => {
-            do_it(&args.common, Offline::Yes, Request::Delete { id: args.id.clone(), force: args.force })
-        }
-        CertsVerb::Disable(args) => do_it(&args.common, Offline::Yes, Request::Disable { name: args.name.clone() }),
-        CertsVerb::Enable(args) => do_it(&args.common, Offline::Yes, Request::Enable { name: args.name.clone() }),
+        CertsVerb::Delete(args) => do_it(&args.common, Request::Delete { id: args.id.clone(), force: args.force }),
+        CertsVerb::Disable(args) => do_it(&args.common, Request::Disable { name: args.name.clone() }),
+        CertsVerb::Enable(args) => do_it(&args.common, Request::Enable { name: args.name.clone() }),
     }
 }
 
 /// Has something done, and says what came of it.
-fn do_it(common: &Common, offline: Offline, request: Request) -> u8 {
-    match ask(&common.daemon, offline, request) {
+fn do_it(common: &Common, request: Request) -> u8 {
+    match ask(&common.daemon, request) {
         Ok(Reply::Done(done)) => tell(common.json, &done),
         Ok(_) => unexpected(),
         Err(error) => refuse(common.json, &error),

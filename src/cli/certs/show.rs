@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::Args;
 
 use super::super::output::{Style, safe, say, styled};
-use super::{Common, DONE, Offline, ask, print_json, refuse, unexpected};
+use super::{Common, DONE, ask, print_json, refuse, unexpected};
 use crate::admin::certs::{Detail, Reply, Request, Row};
 use crate::cli::clock;
 
@@ -21,7 +21,7 @@ pub(in crate::cli) struct ShowArgs {
 }
 
 pub(super) fn run(args: &ShowArgs) -> u8 {
-    match ask(&args.common.daemon, Offline::Yes, Request::Show { of: args.of.clone() }) {
+    match ask(&args.common.daemon, Request::Show { of: args.of.clone() }) {
         Ok(Reply::Show(detail)) if args.common.json => {
             print_json(&detail);
             DONE
