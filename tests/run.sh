@@ -21,6 +21,8 @@ psql      postgresql-client
 testssl   testssl.sh
 slowhttptest slowhttptest
 hexdump   bsdextrautils
+zsh       zsh
+fish      fish
 "
 
 missing=()

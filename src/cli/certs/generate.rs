@@ -9,7 +9,7 @@ use super::super::output::{Style, complain, safe, say, styled};
 use super::ask::Talk;
 use super::{Common, DONE, FAILED, print_json, refuse, tell, unexpected};
 use crate::admin::certs::{Detail, Done, Generate, Reply, Request};
-use crate::cli::clock;
+use crate::cli::{clock, complete};
 
 /// How often it is asked how far it is.
 const LOOK: Duration = Duration::from_millis(300);
@@ -28,7 +28,7 @@ pub(in crate::cli) struct GenerateArgs {
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
     /// The issuer, by its name in the config; default: the one of `[acme]`
-    #[arg(long)]
+    #[arg(long, add = complete::issuers())]
     issuer: Option<String>,
     /// What to call it; default: cert- and a hash of its names
     #[arg(long)]
@@ -50,7 +50,7 @@ pub(in crate::cli) struct GenerateArgs {
 #[command(after_help = "Example:\n  doorward certs renew cert-0123456789ab --force")]
 pub(in crate::cli) struct RenewArgs {
     /// The certificate's id, or a name that it serves
-    #[arg(value_name = "ID|NAME")]
+    #[arg(add = complete::ids_and_names(), value_name = "ID|NAME")]
     id: String,
     /// Also where it is not due: it counts against the CA's limits
     #[arg(long)]

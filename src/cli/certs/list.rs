@@ -128,7 +128,7 @@ fn no_renewal(row: &Row) -> String {
 }
 
 /// The first of several, and how many more.
-pub(super) fn several(all: &[String]) -> String {
+pub(in crate::cli) fn several(all: &[String]) -> String {
     let Some((first, rest)) = all.split_first() else { return String::new() };
     let mut shown: String = first.chars().take(WIDE).collect();
     let mut left = rest.len();

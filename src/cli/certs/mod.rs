@@ -15,11 +15,12 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::output::{Style, complain, safe, say, styled};
-use super::{DONE, Daemon, FAILED};
+use super::{DONE, Daemon, FAILED, complete};
 use crate::admin::certs::{Done, Reply, Request};
 
 pub(super) use ask::{ask, ask_running};
 pub(super) use import::hand_over;
+pub(super) use list::several;
 
 /// List, import, generate, replace, renew and explain certificates
 #[derive(Debug, Subcommand)]
@@ -48,6 +49,7 @@ pub(super) enum CertsVerb {
 #[command(after_help = "Example:\n  doorward certs rollback example.com")]
 pub(in crate::cli) struct RollbackArgs {
     /// The certificate
+    #[arg(add = complete::ids())]
     id: String,
     /// Also where that one has expired, or lacks a name of the present one
     #[arg(long)]
@@ -61,6 +63,7 @@ pub(in crate::cli) struct RollbackArgs {
 #[command(after_help = "Example:\n  doorward certs revoke cert-0123456789ab --reason key-compromise")]
 pub(in crate::cli) struct RevokeArgs {
     /// The certificate
+    #[arg(add = complete::ids())]
     id: String,
     /// Why (RFC 5280 §5.3.1)
     #[arg(long, default_value = "unspecified", value_parser = ["unspecified", "key-compromise", "superseded", "cessation"])]
@@ -76,6 +79,7 @@ pub(in crate::cli) struct RevokeArgs {
 #[command(after_help = "Example:\n  doorward certs delete old.example.com")]
 pub(in crate::cli) struct DeleteArgs {
     /// The certificate
+    #[arg(add = complete::ids())]
     id: String,
     /// Also where a route uses it
     #[arg(long)]
@@ -92,6 +96,7 @@ pub(in crate::cli) struct DeleteArgs {
 #[command(after_help = "Example:\n  doorward certs disable legacy.example.com")]
 pub(in crate::cli) struct SwitchArgs {
     /// The name, or a wildcard for all one label below
+    #[arg(add = complete::names())]
     name: String,
     #[command(flatten)]
     common: Common,
@@ -102,6 +107,7 @@ pub(in crate::cli) struct SwitchArgs {
 #[command(after_help = "Example:\n  doorward certs enable legacy.example.com")]
 pub(in crate::cli) struct EnableArgs {
     /// The name, as it was disabled
+    #[arg(add = complete::disabled())]
     name: String,
     #[command(flatten)]
     common: Common,

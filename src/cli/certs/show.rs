@@ -7,14 +7,14 @@ use clap::Args;
 use super::super::output::{Style, safe, say, styled};
 use super::{Common, DONE, ask, print_json, refuse, unexpected};
 use crate::admin::certs::{Detail, Reply, Request, Row};
-use crate::cli::clock;
+use crate::cli::{clock, complete};
 
 /// Show all about one certificate: chain, names, key, fingerprints, versions, attempts, where it is served.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  doorward certs show cert-0123456789ab\n  doorward certs show www.example.com")]
 pub(in crate::cli) struct ShowArgs {
     /// The certificate's id, or a name that it serves
-    #[arg(value_name = "ID|NAME")]
+    #[arg(add = complete::ids_and_names(), value_name = "ID|NAME")]
     of: String,
     #[command(flatten)]
     common: Common,
