@@ -98,7 +98,11 @@ fn fish_completes_what_each_argument_takes() {
         ("certs delete --config C ", &["first-alpha", "second-beta"], "beta.example.test\t"),
         ("certs explain --config C w", &["www.alpha.example.test\tfirst-alpha"], "second-beta"),
         ("certs enable --config C ", &["www.alpha.example.test\tHTTPS is off"], "second-beta"),
-        ("certs generate --config C --issuer lets", &["letsencrypt\thttps://acme-v02.api.letsencrypt.org/directory"], "zerossl"),
+        (
+            "certs generate --config C --issuer lets",
+            &["letsencrypt\thttps://acme-v02.api.letsencrypt.org/directory"],
+            "zerossl",
+        ),
         ("certs gen", &["generate\tOrder a certificate now"], "show"),
         ("completions ", &["bash", "fish", "zsh"], ""),
         ("dns cloudfl", &["cloudflare"], "route53"),
