@@ -103,6 +103,39 @@ fn without_a_doorward_certificates_are_generated_renewed_and_revoked_all_the_sam
 }
 
 #[test]
+fn what_the_config_has_otherwise_is_shown_until_the_renewal() {
+    let plan = Pebble::plan(free("127.0.0.2"), DAYS_90);
+    let setup = with_acme(Setup::new().http_at(plan.http()), &plan.directory());
+    let _pebble = plan.start();
+    let door = setup.start();
+    ok(&door.verb(&["certs", "generate", "a.example.test", "--id", "a"]));
+    assert_eq!(show(&door, "a")["pending"], serde_json::json!([]));
+    let profile = "name = \"pebble\"\nprofile = \"brief\"\n";
+    door.rewrite(|text| {
+        text.replacen("[acme]\n", "[acme]\nkey = \"p384\"\n", 1).replace("name = \"pebble\"\n", profile)
+    });
+    assert!(door.reload());
+    let shown = show(&door, "a");
+    let pending = shown["pending"].to_string();
+    assert!(pending.contains("from its renewal on it is p384") && pending.contains("of profile brief"), "{shown:#}");
+    assert_eq!(
+        (&shown["key"], &shown["states"]),
+        (&"ECDSA P-256".into(), &serde_json::json!(["untrusted"])),
+        "{shown:#}"
+    );
+    let said = ok(&door.verb(&["certs", "show", "a"]));
+    assert!(said.contains("its key is ECDSA P-256; from its renewal on"), "{said}");
+    // Pebble has no profiles.
+    let error = refused(&door.verb(&["certs", "renew", "a", "--force"]));
+    assert!(error.contains("no profile \"brief\"") && !error.contains("certs delete"), "{error}");
+    door.rewrite(|text| text.replace(profile, "name = \"pebble\"\n"));
+    assert!(door.reload());
+    ok(&door.verb(&["certs", "renew", "a", "--force"]));
+    let shown = show(&door, "a");
+    assert_eq!((&shown["key"], &shown["pending"]), (&"ECDSA P-384".into(), &serde_json::json!([])), "{shown:#}");
+}
+
+#[test]
 fn an_issuer_that_is_only_asked_by_name_issues_and_revokes() {
     let plan = Pebble::plan(free("127.0.0.2"), DAYS_90);
     let setup = Setup::new().http_at(plan.http());

@@ -30,6 +30,9 @@ impl Desk {
     /// One by its id, else the one that serves the name.
     pub(super) async fn show(&self, of: &str) -> Result<Detail, Refused> {
         let id = self.find(of).await?;
+        if let Some(manager) = self.manager() {
+            manager.refresh(&id).await;
+        }
         let look = self.look().await?;
         let row = self.row(&id, &look).await?;
         let status = look.statuses.get(id.as_str());
@@ -46,6 +49,7 @@ impl Desk {
             chain: served.as_deref().map(chain).unwrap_or_default(),
             serving_since: since.or(kept.issued),
             previous: versions.iter().map(|version| previous(&id, version)).collect(),
+            profile: kept.profile,
             last_success: kept.issued,
             last_attempt: kept.last_failure,
             last_error: kept.last_error,
@@ -147,7 +151,10 @@ impl Desk {
         }
         describe_orders(&mut row, status, &kept);
         // No fault, so it does not stand out.
-        row.messages.extend(status.and_then(|status| status.pending.clone()));
+        if let (Some(acme), Some(certificate)) = (look.ordered_by(id), self.table.get(id)) {
+            row.pending = kept.pending(&acme, certificate.key_kind());
+            row.messages.extend_from_slice(&row.pending);
+        }
         describe_switch(&mut row, &look.disabled);
         Ok(row)
     }

@@ -62,6 +62,7 @@ fn render(detail: &Detail, now: i64) -> String {
     line("renewed by", Some(renewed_by(row)));
     line("next renewal", row.next_renewal.map(|at| format!("{} ({})", clock::date(at), clock::until(at, now))));
     line("key", detail.key.clone());
+    line("profile", detail.profile.clone());
     line("serial", detail.serial.clone());
     line("SHA-256", detail.fingerprint.clone());
     line("key SHA-256", detail.key_fingerprint.clone());
