@@ -98,6 +98,11 @@ impl Look {
         self.folders.get(id)
     }
 
+    /// The ids of all certificates in the storage.
+    pub(super) fn stored(&self) -> impl Iterator<Item = CertificateId> + '_ {
+        self.keys.iter().filter_map(keys::certificate_id)
+    }
+
     /// The routes that name it.
     pub(super) fn naming(&self, id: &CertificateId) -> &[Arc<Route>] {
         self.naming.get(id).map_or(&[], Vec::as_slice)

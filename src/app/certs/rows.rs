@@ -9,7 +9,6 @@ use super::usage::{mismatches, sample};
 use super::{Desk, day};
 use crate::acme;
 use crate::admin::certs::{Detail, Link, Previous, Refused, Reply, Row};
-use crate::app::certificates::wanted;
 use crate::certs::{Bundle, Certificate, Origin, VaultError, Version, Warning, directory, is_trusted, links, unix_now};
 use crate::config::{CertificateId, Route};
 use crate::names::{HostPattern, Hostname};
@@ -21,7 +20,7 @@ impl Desk {
     pub(super) async fn list(&self) -> Result<Reply, Refused> {
         let look = self.look().await?;
         let mut certificates = Vec::new();
-        for id in self.ids().await? {
+        for id in self.ids_of(&look) {
             certificates.push(self.row(&id, &look).await?);
         }
         Ok(Reply::List { certificates, disabled: self.table.disabled().list() })
@@ -64,7 +63,8 @@ impl Desk {
     /// The id that is meant: itself, or that of the certificate which serves the name.
     pub(super) async fn find(&self, of: &str) -> Result<CertificateId, Refused> {
         let id = CertificateId::new(of);
-        let ids = self.ids().await?;
+        let look = self.look().await?;
+        let ids = self.ids_of(&look);
         if ids.contains(&id) {
             return Ok(id);
         }
@@ -74,7 +74,6 @@ impl Desk {
             return Ok(certificate.id().clone());
         }
         // A wildcard, or a name that is only wanted yet.
-        let look = self.look().await?;
         for id in &ids {
             if self.row(id, &look).await?.names.iter().any(|name| name == of) {
                 return Ok(id.clone());
@@ -100,24 +99,25 @@ impl Desk {
 
     /// Everything that is served, stored, in a folder or wanted; sorted.
     pub(super) async fn ids(&self) -> Result<Vec<CertificateId>, Refused> {
+        Ok(self.ids_of(&self.look().await?))
+    }
+
+    /// The same, of a look that was taken.
+    fn ids_of(&self, look: &Look) -> Vec<CertificateId> {
         let mut ids: Vec<CertificateId> = self.table.list().iter().map(|c| c.id().clone()).collect();
         ids.extend(self.directories.iter().map(|status| status.id.clone()));
-        ids.extend(self.vault.ids().await?);
-        let wishes = self.vault.wishes().await?;
-        if self.live.is_none() {
-            // Who would know what is covered does not run.
-            let bare = |name: &HostPattern| !self.table.has(&sample(name));
-            let wanted = wanted(&self.config, &wishes).into_iter().filter(|wanted| wanted.names.iter().any(bare));
-            ids.extend(wanted.map(|wanted| wanted.id));
-        }
-        ids.extend(wishes.into_iter().map(|wish| CertificateId::new(wish.id)));
-        if let Some(manager) = self.manager() {
-            let wanted = manager.status().into_iter().filter(|status| status.state != acme::State::Covered);
-            ids.extend(wanted.map(|status| CertificateId::new(status.id)));
-        }
+        ids.extend(look.stored());
+        // With no doorward running, who would know what is covered does not run.
+        let bare = |names: &[String]| {
+            let names = names.iter().filter_map(|name| HostPattern::parse(name).ok());
+            names.into_iter().any(|name| !self.table.has(&sample(&name)))
+        };
+        let kept_up = look.kept_up.iter().filter(|(_, names)| self.live.is_some() || bare(names));
+        ids.extend(kept_up.map(|(id, _)| id.clone()));
+        ids.extend(look.wishes.keys().map(|id| CertificateId::new(id.as_str())));
         ids.sort();
         ids.dedup();
-        Ok(ids)
+        ids
     }
 
     async fn row(&self, id: &CertificateId, look: &Look) -> Result<Row, Refused> {
