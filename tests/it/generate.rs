@@ -94,6 +94,11 @@ fn without_a_doorward_certificates_are_generated_renewed_and_revoked_all_the_sam
     assert!(said.contains("two is revoked") && said.contains("no doorward runs"), "{said}");
     let shown = json(&setup.run(&["certs", "show", "two", "--json"]));
     assert!(shown["states"].as_array().is_some_and(|all| all.iter().any(|state| state == "revoked")), "{shown:#}");
+    // One that a route wants and that was never there.
+    let wanted = setup.route("hosts = [\"route.example.test\"]\nbackend = 1\ncertificate = \"auto\"");
+    let said = ok(&wanted.run(&["certs", "renew", "route.example.test"]));
+    assert!(said.contains("OK, cert-") && said.contains("for route.example.test"), "{said}");
+    let setup = wanted;
     // What is revoked is due, so no --force; and doorward then takes it up as it is.
     let again = json(&setup.run(&["certs", "renew", "two", "--json"]));
     let door = setup.start();

@@ -102,6 +102,8 @@ impl Alone {
                 self.look_after(&id).await?;
                 self.desk.renew(id.as_str(), force).await.map(Reply::Done)
             }
+            // Nobody looks after anything yet: what is wanted tells the config.
+            other if self.asked.is_none() => self.shelf.serve(other).await,
             other => self.desk.serve(other).await,
         }
     }
