@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use http_body::{Body, Frame};
 
-use super::pool::{Connection, Pools};
+use super::pool::{Connection, Link, Pools};
 use super::upload::{RequestBodyError, Upload};
 use crate::http1::{BodyDecoder, BodyError, Fields, Framing, FramingError, HeadError, HeadLimits};
 use crate::http1::{Piece, Progress, ResponseHead, response_framing};
@@ -105,7 +105,8 @@ where
                 drop(connection.inbox.split_to(end));
                 break;
             }
-            match ready!(connection.inbox.poll_fill(&mut connection.io, cx)) {
+            let Link { io, inbox, .. } = &mut **connection;
+            match ready!(inbox.poll_fill(io, cx)) {
                 Ok(0) => return Poll::Ready(Err(ExchangeError::NoAnswer)),
                 Ok(n) => {
                     self.received = true;
@@ -147,7 +148,8 @@ where
                 Ok(Piece::More) => {}
                 Err(error) => return Poll::Ready(Some(Err(error.into()))),
             }
-            match ready!(connection.inbox.poll_fill(&mut connection.io, cx)) {
+            let Link { io, inbox, .. } = &mut **connection;
+            match ready!(inbox.poll_fill(io, cx)) {
                 Ok(0) => {
                     if let Err(error) = decoder.close() {
                         return Poll::Ready(Some(Err(error.into())));
@@ -216,7 +218,7 @@ where
 
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ExchangeError>> {
         let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(())) };
-        let Connection { io, outbox, .. } = connection;
+        let Link { io, outbox, .. } = &mut **connection;
         self.upload.poll(outbox, io, cx, &mut self.progress).map_err(ExchangeError::from)
     }
 

@@ -31,7 +31,7 @@ pub use exchange::{Exchange, ExchangeError};
 pub use limit::{Busy, Place};
 pub use names::{LookUp, Target};
 pub use origin::{Origin, OriginTls};
-pub use pool::{Connection, Pools, Verdict};
+pub use pool::{Connection, InFlight, Link, Pools, Verdict};
 pub use registry::{BackendUnusable, Registry};
 pub use sticky::StickyKey;
 pub use stream::{Socket, Stream};

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -22,20 +23,32 @@ const SWEEP: Duration = Duration::from_secs(5);
 /// A connection to an endpoint, with what came over it and what has yet to go.
 #[derive(Debug)]
 pub struct Connection {
+    link: Box<Link>,
+    /// Counts as in flight while it lives.
+    flight: Flight,
+    /// Whether it has carried an exchange before: the backend may have closed it meanwhile.
+    pub(super) reused: bool,
+}
+
+/// What of a connection outlives a request. On the heap, as it goes into the pool and out of it with each.
+#[derive(Debug)]
+pub struct Link {
     /// The bytes, both ways.
     pub io: Stream,
     /// What came.
     pub inbox: Inbox,
     /// What has yet to go.
     pub outbox: Outbox,
-    /// Counts as in flight while it lives.
-    flight: Flight,
     /// Which of its transport's configs it was made with.
     generation: u64,
     /// To which of a name's addresses it was made.
     peer: Option<IpAddr>,
-    /// Whether it has carried an exchange before: the backend may have closed it meanwhile.
-    pub(super) reused: bool,
+}
+
+/// What counts a connection as in flight while it lives.
+#[derive(Debug)]
+pub struct InFlight {
+    _flight: Flight,
 }
 
 impl Connection {
@@ -49,6 +62,25 @@ impl Connection {
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         Verdict(Rc::clone(&self.flight.local))
+    }
+
+    /// The connection itself, for another protocol, with what counts it as in flight.
+    #[must_use]
+    pub fn into_link(self) -> (Link, InFlight) {
+        (*self.link, InFlight { _flight: self.flight })
+    }
+}
+
+impl Deref for Connection {
+    type Target = Link;
+    fn deref(&self) -> &Link {
+        &self.link
+    }
+}
+
+impl DerefMut for Connection {
+    fn deref_mut(&mut self) -> &mut Link {
+        &mut self.link
     }
 }
 
@@ -115,11 +147,7 @@ impl Drop for Flight {
 
 #[derive(Debug)]
 struct Idle {
-    io: Stream,
-    inbox: Inbox,
-    outbox: Outbox,
-    generation: u64,
-    peer: Option<IpAddr>,
+    link: Box<Link>,
     until: Instant,
 }
 
@@ -176,11 +204,9 @@ impl Pools {
         let Some(local) = local else { return Err(place) };
         let now = Instant::now();
         loop {
-            let Some(mut idle) = local.idle.borrow_mut().pop() else { return Err(place) };
-            if idle.until > now && idle.is_current(endpoint) && idle.is_quiet() {
-                let Idle { io, inbox, outbox, generation, peer, .. } = idle;
-                let flight = Flight::begin(local, place);
-                return Ok(Connection { io, inbox, outbox, flight, generation, peer, reused: true });
+            let Some(Idle { mut link, until }) = local.idle.borrow_mut().pop() else { return Err(place) };
+            if until > now && link.is_current(endpoint) && link.is_quiet() {
+                return Ok(Connection { link, flight: Flight::begin(local, place), reused: true });
             }
         }
     }
@@ -200,7 +226,8 @@ impl Pools {
         let (io, peer) = connect::connect(endpoint, config, origin).await?;
         let flight = Flight::begin(self.local(endpoint), place);
         let (inbox, outbox) = (Inbox::new(), Outbox::default());
-        Ok(Connection { io, inbox, outbox, flight, generation: generation.unwrap_or(0), peer, reused: false })
+        let link = Box::new(Link { io, inbox, outbox, generation: generation.unwrap_or(0), peer });
+        Ok(Connection { link, flight, reused: false })
     }
 
     /// How many connections wait to be used again.
@@ -213,7 +240,7 @@ impl Pools {
     pub(super) fn keep(&self, connection: Connection) {
         let limits = self.limits.get();
         debug_assert!(connection.inbox.is_empty() && connection.outbox.is_empty(), "something is under way");
-        let Connection { io, inbox, outbox, flight, generation, peer, .. } = connection;
+        let Connection { link, flight, .. } = connection;
         let local = &flight.local;
         if local.endpoint.proxy_protocol.is_some() {
             // It was opened in the name of one client's connection.
@@ -221,7 +248,7 @@ impl Pools {
         }
         let mut list = local.idle.borrow_mut();
         if list.len() < limits.idle_connections {
-            list.push(Idle { io, inbox, outbox, generation, peer, until: Instant::now() + limits.keep_alive });
+            list.push(Idle { link, until: Instant::now() + limits.keep_alive });
         }
     }
 
@@ -261,7 +288,7 @@ impl Pools {
     }
 }
 
-impl Idle {
+impl Link {
     /// Whether it was made as connections are made now.
     fn is_current(&self, endpoint: &Endpoint) -> bool {
         endpoint.transport.as_ref().is_none_or(|transport| transport.current().generation == self.generation)
@@ -290,11 +317,11 @@ async fn sweep(pools: Weak<Pools>) {
         let Some(pools) = pools.upgrade() else { return };
         let now = Instant::now();
         pools.endpoints.borrow_mut().retain(|_, local| {
-            local.idle.borrow_mut().retain_mut(|idle| {
+            local.idle.borrow_mut().retain_mut(|Idle { link, until }| {
                 // What a large answer needed is not kept for the next one, which may be long in coming.
-                idle.inbox.shrink();
-                idle.outbox.shrink();
-                idle.until > now && idle.is_current(&local.endpoint) && idle.is_quiet()
+                link.inbox.shrink();
+                link.outbox.shrink();
+                *until > now && link.is_current(&local.endpoint) && link.is_quiet()
             });
             // Whoever uses it will put it back.
             !local.idle.borrow().is_empty() || Rc::strong_count(local) > 1

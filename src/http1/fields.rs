@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 
+use bytes::Bytes;
+
 /// Header fields (RFC 9110 §5), with names as they were spelled and values without white space around them.
 ///
 /// All text is in one buffer. Its memory is used again: by whoever clears it, and once dropped, by the next message
@@ -21,6 +23,11 @@ pub(super) struct Span {
 
 /// How many spare pieces of memory a thread keeps.
 const SPARE_MOST: usize = 64;
+/// With how much room for text the memory begins, in bytes: what most heads need, so that it does not grow step by step,
+/// and no more than the allocator gives from what a thread has at hand.
+const TEXT: usize = 1000;
+/// And for how many fields.
+const LIST: usize = 32;
 /// A larger one is not kept, in bytes.
 const SPARE_LARGEST: usize = 8 * 1024;
 
@@ -57,10 +64,9 @@ impl Fields {
     pub fn clear(&mut self) {
         self.text.clear();
         self.list.clear();
-        if self.text.capacity() == 0
-            && let Some((text, list)) = SPARE.with_borrow_mut(Vec::pop)
-        {
-            (self.text, self.list) = (text, list);
+        if self.text.capacity() == 0 {
+            let spare = SPARE.with_borrow_mut(Vec::pop);
+            (self.text, self.list) = spare.unwrap_or_else(|| (Vec::with_capacity(TEXT), Vec::with_capacity(LIST)));
         }
     }
 
@@ -103,6 +109,13 @@ impl Fields {
     #[must_use]
     pub fn has_token(&self, name: &str, token: &str) -> bool {
         self.all(name).any(|value| tokens(value).any(|t| t.eq_ignore_ascii_case(token.as_bytes())))
+    }
+
+    /// As [`Fields::iter`], where `pass` says so of the name, with values that own what they say: all share one copy.
+    pub fn shared(&self, pass: impl Fn(&[u8]) -> bool) -> impl Iterator<Item = (&[u8], Bytes)> {
+        let text = Bytes::copy_from_slice(&self.text);
+        let passing = self.list.iter().map(|span| (self.slice(span.name), span.value)).filter(move |(n, _)| pass(n));
+        passing.map(move |(name, (start, end))| (name, text.slice(start as usize..end as usize)))
     }
 
     pub(super) fn slice(&self, (start, end): (u32, u32)) -> &[u8] {

@@ -4,6 +4,7 @@
 //! or bytes, until it ends.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -111,7 +112,7 @@ async fn proxied(
     }
     let deadline = context.proxy.timer().deadline();
     deadline.set(context.proxy.settings().timeouts.handshake);
-    let read = deadline.bound(proxy_protocol::read(&mut stream)).await;
+    let read = deadline.bound(pin!(proxy_protocol::read(&mut stream))).await;
     context.metrics.proxied(match &read {
         Some(Ok(Some(_))) => "ok",
         Some(Ok(None)) => "local",
@@ -175,7 +176,7 @@ async fn handshake(
     let result = deadline
         .bound(Box::pin(async {
             let place = context.handshakes.begin(&context.shared.permits.handshakes).await;
-            place.hold(secure(context, acceptor, settings, local, dialled.peer, stream)).await
+            place.hold(pin!(secure(context, acceptor, settings, local, dialled.peer, stream))).await
         }))
         .await;
     context.metrics.handshake(match &result {

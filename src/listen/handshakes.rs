@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -66,13 +67,12 @@ impl Handshakes {
 
 impl Place<'_> {
     /// Waits for `future`; none: this handshake gives way to another.
-    pub(super) async fn hold<F: Future>(&self, future: F) -> Option<F::Output> {
-        let mut future = std::pin::pin!(future);
+    pub(super) async fn hold<F: Future + Unpin>(&self, mut future: F) -> Option<F::Output> {
         poll_fn(|cx| {
             if self.entry.gives_way.get() {
                 return Poll::Ready(None);
             }
-            let poll = future.as_mut().poll(cx).map(Some);
+            let poll = Pin::new(&mut future).poll(cx).map(Some);
             if poll.is_pending() {
                 *self.entry.waker.borrow_mut() = Some(cx.waker().clone());
             }

@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -110,9 +111,10 @@ impl Deadline {
     }
 
     /// Waits for `future`, or for this to pass: then none.
-    pub async fn bound<F: Future>(&self, future: F) -> Option<F::Output> {
-        let mut future = std::pin::pin!(future);
-        poll_fn(|cx| match future.as_mut().poll(cx) {
+    ///
+    /// It is pinned by the caller, who so has it once: an `async fn` keeps what it is given beside where it pins it.
+    pub async fn bound<F: Future + Unpin>(&self, mut future: F) -> Option<F::Output> {
+        poll_fn(|cx| match Pin::new(&mut future).poll(cx) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
             Poll::Pending => self.poll_passed(cx).map(|()| None),
         })
@@ -154,6 +156,8 @@ async fn tick(slots: Weak<Slots>) {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -169,7 +173,7 @@ mod tests {
                 let took = begun.elapsed();
                 assert!(took >= Duration::from_secs(2) && took <= Duration::from_secs(2) + 3 * TICK, "{took:?}");
                 deadline.clear();
-                assert_eq!(deadline.bound(tokio::time::sleep(Duration::from_secs(60))).await, Some(()));
+                assert_eq!(deadline.bound(pin!(tokio::time::sleep(Duration::from_secs(60)))).await, Some(()));
                 deadline.set(Duration::from_secs(1));
                 assert_eq!(deadline.bound(std::future::pending::<()>()).await, None);
             })

@@ -9,6 +9,8 @@ use bytes::BytesMut;
 
 /// How many of a kind are kept. More are only in use at once while many requests are under way.
 const KEPT: usize = 32;
+/// With how much room a buffer for text begins, in bytes: what most heads need.
+const TEXT: usize = 1000;
 /// A larger one is not kept.
 const LARGEST: usize = 16 * 1024;
 
@@ -19,7 +21,7 @@ thread_local! {
 
 /// An empty buffer for text, with whatever capacity it had.
 pub(super) fn text() -> Vec<u8> {
-    TEXTS.with_borrow_mut(Vec::pop).unwrap_or_default()
+    TEXTS.with_borrow_mut(Vec::pop).unwrap_or_else(|| Vec::with_capacity(TEXT))
 }
 
 /// Gives a buffer for text away.

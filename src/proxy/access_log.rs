@@ -45,7 +45,9 @@ pub(super) struct Record {
     pub(super) started: Instant,
     pub(super) route: Option<(Rc<Snapshot>, usize)>,
     pub(super) endpoint: Option<BackendAddress>,
+    /// Found out where the request may be logged.
     pub(super) host: Option<String>,
+    access: config::AccessLog,
     pub(super) status: u16,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
@@ -156,6 +158,7 @@ impl Record {
             route: None,
             endpoint: None,
             host: None,
+            access: proxy.settings().access,
             status: 0,
             bytes_in: 0,
             bytes_out: 0,
@@ -166,7 +169,9 @@ impl Record {
     }
 
     pub(super) fn asked(&mut self, asked: &Asked<'_>) {
-        self.host = Some(asked.host.as_str().to_owned());
+        if self.access != config::AccessLog::Off {
+            self.host = Some(asked.host.as_str().to_owned());
+        }
     }
 
     /// Counts and logs the request.
@@ -174,7 +179,7 @@ impl Record {
         let took = self.started.elapsed();
         let route = self.route.as_ref().map(|(settings, index)| &*settings.routes.routes()[*index]);
         proxy.metrics.ended(route, self.status, took);
-        if self.is_logged(proxy) {
+        if self.is_logged() {
             let line = self.line(client, head, protocol, route, took.as_secs_f64() * 1000.0);
             proxy.access.send(&line);
         }
@@ -185,7 +190,7 @@ impl Record {
         let took = self.started.elapsed();
         let route = self.route.as_ref().map(|(settings, index)| &*settings.routes.routes()[*index]);
         proxy.metrics.raw_ended(route, outcome);
-        if self.is_logged(proxy) {
+        if self.is_logged() {
             let head = RequestHead::default();
             let line = self.line(client, &head, protocol, route, took.as_secs_f64() * 1000.0);
             proxy.access.send(&Line { message: "connection", outcome: Some(outcome), method: "", ..line });
@@ -193,8 +198,8 @@ impl Record {
     }
 
     /// Whether this one belongs to the share that is logged.
-    fn is_logged(&self, proxy: &Proxy) -> bool {
-        match proxy.settings().access {
+    fn is_logged(&self) -> bool {
+        match self.access {
             config::AccessLog::Off => false,
             config::AccessLog::Share(share) => {
                 self.status >= 500 || self.status == 0 || share >= 1.0 || fastrand::f64() < share

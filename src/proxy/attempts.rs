@@ -1,5 +1,6 @@
 //! [`Attempts`]: the endpoints that one request is taken to, until one answers or nothing more may be tried.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use super::access_log::Record;
@@ -56,7 +57,7 @@ impl<'a> Attempts<'a> {
             }
             deadline.set(settings.timeouts.connect);
             let connecting = self.proxy.pools.connect(endpoint, place, || Some(client.origin()));
-            let failure = match deadline.bound(connecting).await {
+            let failure = match deadline.bound(pin!(connecting)).await {
                 Some(Ok(connection)) => return Ok(connection),
                 Some(Err(error)) => error.into(),
                 None => Failure::connect_timeout(),
@@ -84,7 +85,7 @@ pub(super) async fn connect(
 async fn admit(endpoint: &Endpoint, deadline: &Deadline) -> Result<Place, Failure> {
     let Some(wait) = endpoint.patience() else { return Ok(Place::default()) };
     deadline.set(wait);
-    match deadline.bound(endpoint.admit()).await {
+    match deadline.bound(pin!(endpoint.admit())).await {
         Some(Ok(place)) => Ok(place),
         Some(Err(_)) => Err(Failure::busy("its queue is full", wait)),
         None => Err(Failure::busy("no place came free in time", wait)),

@@ -170,7 +170,8 @@ where
     loop {
         let mut connection = match kept.take() {
             Some(connection) => connection,
-            None => attempts.reach(&mut endpoint, settings, client, deadline, record, !stale).await?,
+            // On the heap: it is seldom needed, and takes more room than all else here.
+            None => Box::pin(attempts.reach(&mut endpoint, settings, client, deadline, record, !stale)).await?,
         };
         record.endpoint = Some(connection.address().clone());
         let verdict = connection.verdict();

@@ -153,17 +153,14 @@ pub(super) fn write_answer(out: &mut Vec<u8>, head: &ResponseHead) {
     let reason = http::StatusCode::from_u16(head.status).ok().and_then(|status| status.canonical_reason());
     out.extend_from_slice(reason.unwrap_or("").as_bytes());
     out.extend_from_slice(b"\r\n");
-    answer_fields(head, |name, value| field(out, name, value));
+    let passes = passes_to_client(head);
+    head.fields.iter().filter(|(name, _)| passes(name)).for_each(|(name, value)| field(out, name, value));
 }
 
-/// Calls `each` with every field of an answer that goes to the client.
-pub(super) fn answer_fields<'a>(head: &'a ResponseHead, mut each: impl FnMut(&'a [u8], &'a [u8])) {
+/// Which fields of an answer go to the client, by their names.
+pub(super) fn passes_to_client(head: &ResponseHead) -> impl Fn(&[u8]) -> bool {
     let named = Named::new(&head.fields);
-    for (name, value) in head.fields.iter() {
-        if !is_hop_of_answer(name) && !named.has(name) {
-            each(name, value);
-        }
-    }
+    move |name| !is_hop_of_answer(name) && !named.has(name)
 }
 
 /// The `Date` that an answer without one is given on its way (RFC 9110 §6.6.1); none where the app says it.

@@ -3,7 +3,7 @@
 //! The h2 crate flushes after every frame. Gathering what all streams of a connection have to say until its
 //! task has run makes one TLS record and one system call of many.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -17,6 +17,13 @@ use crate::net::Transport;
 const GATHER: usize = 32 * 1024;
 /// Pieces of at least this size go straight through: a copy would cost more than it saves.
 const LARGE: usize = 8 * 1024;
+/// What fits here is not worth the thread's spare buffer.
+const FIRST: usize = 1024;
+
+thread_local! {
+    /// A large buffer that no connection uses for now.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// The stream as the h2 crate has it. [`Flusher`] is the other handle to the same stream.
 #[derive(Debug)]
@@ -85,10 +92,11 @@ impl<IO: Transport> Inner<IO> {
             self.taken += n as u64;
         }
         self.sent = 0;
-        if self.text.capacity() > LARGE {
-            self.text = Vec::new();
-        }
         self.text.clear();
+        if self.text.capacity() > LARGE {
+            // What one flush needed is there for the next, of whichever connection: they come one after the other.
+            SPARE.set(std::mem::take(&mut self.text));
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -111,6 +119,13 @@ impl<IO: Transport> Inner<IO> {
             // A stream that takes a little at a time may never take all: what it took must not pile up.
             self.text.drain(..self.sent);
             self.sent = 0;
+        }
+        if self.text.len() + length > self.text.capacity().max(FIRST) {
+            let more = SPARE.take();
+            if more.capacity() > self.text.capacity() {
+                let less = std::mem::replace(&mut self.text, more);
+                self.text.extend_from_slice(&less);
+            }
         }
         slices.iter().for_each(|slice| self.text.extend_from_slice(slice));
         Poll::Ready(Ok(length))

@@ -95,6 +95,8 @@ pub struct Proxy {
     known: Known,
     metrics: ProxyMetrics,
     access: AccessLog,
+    /// What serves HTTP/2's streams.
+    crew: Rc<http2::Crew>,
     /// The next request's id; starts at random, so that ids of two runs do not meet.
     next_id: Cell<u64>,
 }
@@ -113,6 +115,7 @@ impl Proxy {
             known,
             metrics,
             access,
+            crew: http2::Crew::spawn(),
             next_id: Cell::new(fastrand::u64(..)),
         })
     }

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::forward::connect;
 use super::tunnel::{End, Ended, Moved, Patience, Side, relay};
 use super::{Proxy, Snapshot};
-use crate::backend;
+use crate::backend::{self, Link};
 use crate::drain::Watch;
 use crate::names::Hostname;
 use crate::net::{Inbox, Outbox, Transport};
@@ -76,7 +76,8 @@ impl Proxy {
                 connection.verdict().succeeded();
                 let inbox = Inbox::with(first);
                 let from = End { io, inbox, outbox: Outbox::default() };
-                let to = End { io: connection.io, inbox: connection.inbox, outbox: connection.outbox };
+                let (Link { io, inbox, outbox, .. }, _in_flight) = connection.into_link();
+                let to = End { io, inbox, outbox };
                 let mut ends = Ends { client: from, backend: to, are_done: false };
                 let patience = Patience::from(&settings.timeouts);
                 let moved = |moved| passage.moved(moved);

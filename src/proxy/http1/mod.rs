@@ -8,7 +8,7 @@ mod wire;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -53,7 +53,7 @@ pub(super) async fn serve<IO: Transport>(proxy: &Rc<Proxy>, client: &Client, io:
     let deadline = proxy.timer.deadline();
     let mut head = RequestHead::default();
     let stopped = drain.clone();
-    let mut drained = std::pin::pin!(drain.signaled());
+    let mut drained = pin!(drain.signaled());
     loop {
         let next = match read_head(proxy, &wire, &mut head, &deadline, drained.as_mut()).await {
             Ok(true) => Box::pin(one(proxy, client, &wire, &head, &deadline, &stopped)).await,
@@ -115,7 +115,7 @@ async fn one<IO: Transport>(
         }
     };
     let forwarded = forward(proxy, &settings, request, &mut response, &mut record, interim);
-    let answer = while_client_stays(wire, forwarded).await.unwrap_or_else(|| Err(Failure::gone()));
+    let answer = while_client_stays(wire, pin!(forwarded)).await.unwrap_or_else(|| Err(Failure::gone()));
     // Who is told so sends its next request elsewhere, and loses none to a connection that ends.
     let closing = drain.is_draining();
     let next = match answer {
@@ -150,11 +150,13 @@ async fn refuse<IO: Transport>(
 }
 
 /// Waits for the answer's head; sends 1xx heads meanwhile. None: the client went away.
-async fn while_client_stays<IO: Transport, F: Future>(wire: &RefCell<Wire<IO>>, future: F) -> Option<F::Output> {
-    let mut future = std::pin::pin!(future);
+async fn while_client_stays<IO: Transport, F: Future + Unpin>(
+    wire: &RefCell<Wire<IO>>,
+    mut future: F,
+) -> Option<F::Output> {
     let mut progress = 0;
     poll_fn(|cx| {
-        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+        if let Poll::Ready(output) = Pin::new(&mut future).poll(cx) {
             return Poll::Ready(Some(output));
         }
         let mut wire = wire.borrow_mut();

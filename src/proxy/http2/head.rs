@@ -3,12 +3,12 @@
 use base64::Engine as _;
 use h2::RecvStream;
 use h2::ext::Protocol;
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, request};
 
 use super::super::failure::Failure;
 use super::super::headers;
 use crate::config::Limits;
-use crate::http1::{Framing, HeadError, RequestHead, ResponseHead, is_name, request_framing};
+use crate::http1::{self, Framing, HeadError, RequestHead, ResponseHead, is_name, request_framing};
 
 /// Puts a stream's head in the form that all doors share (RFC 9113 §8.2, §8.3), under the limits that all share.
 pub(super) fn read_head(
@@ -101,13 +101,20 @@ pub(super) fn http_head(head: &ResponseHead, framing: Framing) -> Response<()> {
     *response.status_mut() = StatusCode::from_u16(head.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let map = response.headers_mut();
     map.reserve(head.fields.len());
-    headers::answer_fields(head, |name, value| {
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+    for (name, value) in head.fields.shared(headers::passes_to_client(head)) {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_maybe_shared(value)) {
             map.append(name, value);
         }
-    });
+    }
     if let Framing::Length(length) = framing {
-        map.insert(http::header::CONTENT_LENGTH, length.into());
+        insert_length(map, length);
     }
     response
+}
+
+/// Says how long the body is.
+pub(super) fn insert_length(map: &mut HeaderMap, length: u64) {
+    if let Ok(length) = HeaderValue::from_bytes(http1::decimal(length, &mut [0; 20])) {
+        map.insert(http::header::CONTENT_LENGTH, length);
+    }
 }

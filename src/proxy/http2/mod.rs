@@ -2,6 +2,7 @@
 
 mod allowance;
 mod body;
+mod crew;
 mod guard;
 #[cfg(test)]
 mod guard_tests;
@@ -12,7 +13,7 @@ mod upgrade;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -22,8 +23,9 @@ use h2::Reason;
 use h2::server::{Builder, Connection};
 
 use self::allowance::Allowance;
+pub(super) use self::crew::Crew;
 use self::guard::{Guard, Watched};
-use self::stream::stream;
+use self::stream::Stream;
 use super::client::Client;
 use super::lazy::{Flusher, Lazy, lazy};
 use super::{Proxy, Settings};
@@ -57,8 +59,8 @@ pub(super) async fn serve<IO: Transport + 'static>(proxy: &Rc<Proxy>, client: Rc
     let (io, flusher) = lazy(Watched::new(io, Rc::clone(&guard)));
     deadline.set(settings.timeouts.handshake);
     let handshake = builder(&settings).handshake::<_, Bytes>(io);
-    let Some(Ok(connection)) = deadline.bound(flushing(&flusher, handshake)).await else { return };
-    let drained = std::pin::pin!(drain.signaled());
+    let Some(Ok(connection)) = deadline.bound(pin!(flushing(&flusher, handshake))).await else { return };
+    let drained = pin!(drain.signaled());
     let watch = Frames { guard, allowance, deadline: proxy.timer.deadline(), head: Cell::new(None) };
     run(proxy, &client, connection, &flusher, &watch, &deadline, drained).await;
     deadline.set(LINGER);
@@ -89,10 +91,9 @@ fn header_list_size(limits: &Limits) -> usize {
 }
 
 /// Drives `future` and flushes what it wrote whenever it waits.
-async fn flushing<IO: Transport, F: Future>(flusher: &Flusher<IO>, future: F) -> F::Output {
-    let mut future = std::pin::pin!(future);
+async fn flushing<IO: Transport, F: Future + Unpin>(flusher: &Flusher<IO>, mut future: F) -> F::Output {
     poll_fn(|cx| {
-        let poll = future.as_mut().poll(cx);
+        let poll = Pin::new(&mut future).poll(cx);
         // An error shows up at the connection's next read or write.
         let _ = flusher.poll_flush(cx);
         poll
@@ -121,13 +122,8 @@ async fn run<IO: Transport + 'static>(
         let accepted = loop {
             match connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
-                    let count = Open::new(&open);
-                    let (proxy, client) = (Rc::clone(proxy), Rc::clone(client));
-                    let allowance = Rc::clone(&frames.allowance);
-                    tokio::task::spawn_local(async move {
-                        stream(&proxy, &client, &allowance, request, respond).await;
-                        drop(count);
-                    });
+                    let stream = Stream::open(proxy, client, &frames.allowance, request, respond);
+                    proxy.crew.serve(stream, Open::new(&open));
                 }
                 Poll::Ready(Some(Err(error))) => {
                     tracing::debug!(%error, peer = %client.peer, "an HTTP/2 connection broke");

@@ -13,7 +13,7 @@ use super::super::pace::Pace;
 use super::super::{Settings, headers};
 use super::allowance::Allowance;
 use super::body::{RequestBody, trailers};
-use super::head::http_head;
+use super::head::{http_head, insert_length};
 use crate::backend::Exchange;
 use crate::http1::{Framing, ResponseHead, declared_length};
 use crate::net::Deadline;
@@ -36,7 +36,7 @@ pub(super) async fn relay(
         && response.status != 204
         && let Some(length) = declared_length(&response.fields)
     {
-        head.headers_mut().insert(http::header::CONTENT_LENGTH, length.into());
+        insert_length(head.headers_mut(), length);
     }
     if let Some(date) = headers::missing_date(response).and_then(|date| HeaderValue::try_from(date).ok()) {
         head.headers_mut().insert(http::header::DATE, date);

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -10,91 +11,125 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::{HeaderValue, Method};
 
-use super::super::Proxy;
 use super::super::access_log::Record;
 use super::super::client::Client;
 use super::super::failure::Failure;
 use super::super::forward::{Answer, Request, forward};
 use super::super::page::Page;
-use super::LINGER;
+use super::super::{Proxy, Snapshot};
 use super::allowance::Allowance;
 use super::body::{Incoming, RequestBody};
 use super::head::{http_head, is_extended_connect, read_head};
 use super::outlet::relay;
 use super::upgrade::tunnel;
+use super::{LINGER, Open};
 use crate::http1::{Framing, RequestHead, ResponseHead};
 
-/// Serves one request.
-pub(super) async fn stream(
-    proxy: &Rc<Proxy>,
-    client: &Client,
-    allowance: &Rc<Allowance>,
-    request: http::Request<RecvStream>,
+/// A request that has come, with all that its task needs. What can be found out at once is, so that the task carries
+/// no more than that: it is made, moved and dropped once a request.
+pub(super) struct Stream {
+    proxy: Rc<Proxy>,
+    client: Rc<Client>,
+    allowance: Rc<Allowance>,
+    settings: Rc<Snapshot>,
+    head: RequestHead,
+    framing: Result<Framing, Failure>,
+    extended: bool,
+    incoming: Rc<Incoming>,
     respond: SendResponse<Bytes>,
-) {
-    let settings = proxy.settings();
-    let deadline = proxy.timer.deadline();
-    let (parts, recv) = request.into_parts();
-    let mut record = Record::begin(proxy);
-    let mut head = RequestHead::default();
-    let mut response = ResponseHead::default();
-    let respond = RefCell::new(respond);
-    let extended = is_extended_connect(&parts);
-    let framing = read_head(&parts, &recv, &settings.limits, &mut head);
-    let incoming = Rc::new(Incoming::new(recv));
-    let result = match framing {
-        Err(failure) => Err(failure),
-        Ok(framing) => {
-            let body = RequestBody {
-                incoming: Rc::clone(&incoming),
-                settings: Rc::clone(&settings),
-                over: framing == Framing::None,
-            };
-            let extended = extended.then_some(&b"websocket"[..]);
-            let request = Request { head: &head, body, framing, client, deadline: &deadline, extended };
-            let interim = |interim: &ResponseHead| {
-                // Where it can't be sent, neither can the final one, which tells.
-                let _ = respond.borrow_mut().send_informational(http_head(interim, Framing::None));
-            };
-            let forwarded = forward(proxy, &settings, request, &mut response, &mut record, interim);
-            unless_reset(&respond, forwarded).await.unwrap_or_else(|| Err(Failure::gone()))
-        }
-    };
-    let respond = respond.into_inner();
-    match result {
-        // Over HTTP/2 a 2xx opens the tunnel (RFC 8441 §5), but the app did not agree to one.
-        Ok(Answer::Forwarded(_)) if extended && (200..300).contains(&response.status) => {
-            fail(respond, &head, Failure::not_switching("an answer of its own in place of 101"), &mut record);
-        }
-        Ok(Answer::Forwarded(exchange)) => {
-            relay(&settings, respond, allowance, &response, exchange, &deadline, &mut record).await;
-        }
-        Ok(Answer::Tunnel(connection)) => {
-            record.bytes_in = incoming.taken.get();
-            // The body is gone by now, and what follows an extended CONNECT was never its.
-            if let Some(recv) = incoming.into_recv() {
-                tunnel(proxy, respond, recv, allowance, &response, connection, &deadline, &mut record).await;
-            }
-            return record.end(proxy, client, &head, "HTTP/2");
-        }
-        Ok(Answer::Page(page)) => send_page(respond, &head, page, &mut record),
-        Err(failure) => {
-            if failure.status == 499 {
-                allowance.reset();
-            }
-            fail(respond, &head, failure, &mut record);
+    record: Record,
+}
+
+impl Stream {
+    /// Reads the request's head.
+    pub(super) fn open(
+        proxy: &Rc<Proxy>,
+        client: &Rc<Client>,
+        allowance: &Rc<Allowance>,
+        request: http::Request<RecvStream>,
+        respond: SendResponse<Bytes>,
+    ) -> Self {
+        let settings = proxy.settings();
+        let (parts, recv) = request.into_parts();
+        let record = Record::begin(proxy);
+        let mut head = RequestHead::default();
+        let framing = read_head(&parts, &recv, &settings.limits, &mut head);
+        Self {
+            proxy: Rc::clone(proxy),
+            client: Rc::clone(client),
+            allowance: Rc::clone(allowance),
+            settings,
+            head,
+            framing,
+            extended: is_extended_connect(&parts),
+            incoming: Rc::new(Incoming::new(recv)),
+            respond,
+            record,
         }
     }
-    record.bytes_in = incoming.taken.get();
-    record.end(proxy, client, &head, "HTTP/2");
-    deadline.set(LINGER);
-    incoming.linger(&deadline).await;
+
+    /// Serves the request; `open` counts it as long.
+    pub(super) async fn serve(self, open: Open) {
+        let Self { proxy, client, allowance, settings, head, framing, extended, incoming, respond, mut record } = self;
+        let deadline = proxy.timer.deadline();
+        let mut response = ResponseHead::default();
+        let respond = RefCell::new(respond);
+        let result = match framing {
+            Err(failure) => Err(failure),
+            Ok(framing) => {
+                let body = RequestBody {
+                    incoming: Rc::clone(&incoming),
+                    settings: Rc::clone(&settings),
+                    over: framing == Framing::None,
+                };
+                let extended = extended.then_some(&b"websocket"[..]);
+                let request = Request { head: &head, body, framing, client: &client, deadline: &deadline, extended };
+                let interim = |interim: &ResponseHead| {
+                    // Where it can't be sent, neither can the final one, which tells.
+                    let _ = respond.borrow_mut().send_informational(http_head(interim, Framing::None));
+                };
+                let forwarded = forward(&proxy, &settings, request, &mut response, &mut record, interim);
+                unless_reset(&respond, pin!(forwarded)).await.unwrap_or_else(|| Err(Failure::gone()))
+            }
+        };
+        let respond = respond.into_inner();
+        match result {
+            // Over HTTP/2 a 2xx opens the tunnel (RFC 8441 §5), but the app did not agree to one.
+            Ok(Answer::Forwarded(_)) if extended && (200..300).contains(&response.status) => {
+                fail(respond, &head, Failure::not_switching("an answer of its own in place of 101"), &mut record);
+            }
+            Ok(Answer::Forwarded(exchange)) => {
+                relay(&settings, respond, &allowance, &response, exchange, &deadline, &mut record).await;
+            }
+            Ok(Answer::Tunnel(connection)) => {
+                record.bytes_in = incoming.taken.get();
+                // The body is gone by now, and what follows an extended CONNECT was never its.
+                if let Some(recv) = incoming.into_recv() {
+                    let tunnel =
+                        tunnel(&proxy, respond, recv, &allowance, &response, connection, &deadline, &mut record);
+                    Box::pin(tunnel).await;
+                }
+                return record.end(&proxy, &client, &head, "HTTP/2");
+            }
+            Ok(Answer::Page(page)) => send_page(respond, &head, page, &mut record),
+            Err(failure) => {
+                if failure.status == 499 {
+                    allowance.reset();
+                }
+                fail(respond, &head, failure, &mut record);
+            }
+        }
+        record.bytes_in = incoming.taken.get();
+        record.end(&proxy, &client, &head, "HTTP/2");
+        deadline.set(LINGER);
+        incoming.linger(&deadline).await;
+        drop(open);
+    }
 }
 
 /// Waits for `future`; none: the client reset the stream.
-async fn unless_reset<F: Future>(respond: &RefCell<SendResponse<Bytes>>, future: F) -> Option<F::Output> {
-    let mut future = std::pin::pin!(future);
-    poll_fn(|cx| match future.as_mut().poll(cx) {
+async fn unless_reset<F: Future + Unpin>(respond: &RefCell<SendResponse<Bytes>>, mut future: F) -> Option<F::Output> {
+    poll_fn(|cx| match Pin::new(&mut future).poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending => respond.borrow_mut().poll_reset(cx).map(|_| None),
     })
