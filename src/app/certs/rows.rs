@@ -33,10 +33,11 @@ impl Desk {
             manager.refresh(&id).await;
         }
         let look = self.look().await?;
+        // Before the row: what comes in between is then in the row, and a reader of both sees no half of it.
+        let served = self.table.get(&id);
         let row = self.row(&id, &look).await?;
         let status = look.statuses.get(id.as_str());
         let kept = acme::Kept::load(&**self.vault.storage(), &id, SystemTime::now()).await?.with(status);
-        let served = self.table.get(&id);
         let since = self.vault.about(&id).await?.map(|about| about.since).filter(|since| *since > 0);
         let versions = self.vault.versions(&id).await?;
         Ok(Detail {
