@@ -1,11 +1,13 @@
 //! The DNS room against real parts: BIND with TSIG, pebble that resolves through it, moto's Route 53 and STS.
-//! Cloudflare is a fake (`dns_support::cloudflare`), named so.
+//! PowerDNS stands for the providers of the `dns-update` crate. Cloudflare is a fake (`dns_support::cloudflare`), named so.
 #![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs, unreachable_pub)]
 
 #[path = "acme_support/mod.rs"]
 mod acme;
 #[path = "dns/commands.rs"]
 mod commands;
+#[path = "dns/generic.rs"]
+mod generic;
 #[path = "dns_support/mod.rs"]
 mod support;
 

@@ -23,6 +23,8 @@ slowhttptest slowhttptest
 hexdump   bsdextrautils
 ss        iproute2
 setpriv   util-linux
+zsh       zsh
+fish      fish
 "
 
 missing=()
@@ -31,6 +33,8 @@ while read -r program package; do
 done <<<"$needs"
 # Debian keeps it where users do not look.
 command -v named >/dev/null || [ -x /usr/sbin/named ] || missing+=(bind9)
+command -v pdns_server >/dev/null || [ -x /usr/sbin/pdns_server ] || missing+=(pdns-server)
+[ -e /usr/share/pdns-backend-sqlite3/schema ] || missing+=(pdns-backend-sqlite3)
 command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] || missing+=(haproxy)
 compgen -G "/usr/lib/postgresql/*/bin/postgres" >/dev/null || missing+=(postgresql)
 python3 -c "import ensurepip, venv" 2>/dev/null || missing+=(python3 python3-venv)

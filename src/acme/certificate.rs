@@ -59,6 +59,7 @@ pub(super) struct Summary {
 pub(super) struct Issued {
     pub(super) id: CertificateId,
     pub(super) summary: Summary,
+    /// What is stored of it, but for the summary, which is beside it.
     pub(super) meta: Meta,
 }
 
@@ -103,8 +104,8 @@ impl Issued {
     ) -> Result<Option<Self>, StorageError> {
         let Some(bundle) = storage.read(&keys::certificate(id)).await? else { return Ok(None) };
         let meta = storage.read(&keys::certificate_meta(id)).await?;
-        let meta: Meta = meta.and_then(|meta| serde_json::from_slice(&meta).ok()).unwrap_or_default();
-        if let Some(summary) = meta.summary.clone().filter(|summary| summary.bundle == digest(&bundle)) {
+        let mut meta: Meta = meta.and_then(|meta| serde_json::from_slice(&meta).ok()).unwrap_or_default();
+        if let Some(summary) = meta.summary.take().filter(|summary| summary.bundle == digest(&bundle)) {
             return Ok(Some(Self { id: id.clone(), summary, meta }));
         }
         match parse(id, &bundle, now) {
@@ -169,7 +170,7 @@ impl Issued {
             // A CA that does not speak of renewals today is not asked again for this certificate.
             Ok(None) => {
                 self.meta.ari = Some(Ari { window: None, ask_again: unix(now + self.validity().lifetime()) });
-                return self.meta.save(storage, &self.id).await;
+                return self.save(storage).await;
             }
             Err(error) => {
                 tracing::debug!(certificate = %self.id, %error, "no renewal information");
@@ -178,6 +179,11 @@ impl Issued {
         };
         let again = now + renewal::ask_again(retry_after, self.validity().lifetime());
         self.meta.ari = Some(Ari { window, ask_again: unix(again) });
+        self.save(storage).await
+    }
+
+    async fn save(&mut self, storage: &dyn Storage) -> Result<(), StorageError> {
+        self.meta.summary = Some(self.summary.clone());
         self.meta.save(storage, &self.id).await
     }
 }

@@ -15,13 +15,13 @@ use super::line::{Class, Waiting};
 use super::network::Network;
 use super::outage::IssuerStatus;
 use super::plan::Step;
-use super::record::key_type_name;
+use super::solver::in_order;
 use super::tended::Tended;
 use super::tending::Shared;
 use super::wanted::{Wanted, by_id, wildcards};
 use super::{Clock, Dns01, Http01, Pace, Solver, State, Status, TlsAlpn01};
-use crate::certs::{Challenges, KeyKind, LocalIssuer, Table};
-use crate::config::{self, CertificateId, KeyType};
+use crate::certs::{Challenges, LocalIssuer, Table};
+use crate::config::{self, CertificateId};
 use crate::dns;
 use crate::drain::Watch;
 use crate::names::HostPattern;
@@ -187,17 +187,37 @@ impl Manager {
         let own = tended.wanted.acme(acme);
         let mut status = tended.status();
         status.issuer = own.as_ref().map(|acme| acme.issuer.name.clone());
-        let served = self.shared.services.table.get(&tended.wanted.id).filter(|_| status.state == State::Valid);
-        status.pending = own.as_ref().zip(served).and_then(|(acme, served)| pending(acme.key, served.key_kind()));
-        if status.state == State::Waiting
-            && let Some((why, asked, next)) = own.as_ref().and_then(|acme| self.shared.outages.all_down(acme))
-        {
-            status.state = State::Failing;
-            status.last_error = Some(format!("{why} (the CA is down, and asked again later)"));
-            status.last_failure = Some(asked);
-            status.next_attempt = Some(next);
+        match own.as_ref().and_then(|acme| self.shared.outages.all_down(acme)) {
+            Some((why, asked, next)) if status.state == State::Waiting => {
+                status.state = State::Failing;
+                status.last_error = Some(format!("{why} (the CA is down, and asked again later)"));
+                status.last_failure = Some(asked);
+                status.next_attempt = Some(next);
+            }
+            // Whatever its own failure says, nothing is asked before.
+            Some((_, _, next)) if status.state == State::Failing => {
+                status.next_attempt = status.next_attempt.max(Some(next));
+            }
+            _ => {}
         }
         status
+    }
+
+    /// Looks at one again that waits: while its CA is down its turn may be days away, and much can have changed.
+    pub async fn refresh(&self, id: &CertificateId) {
+        let Some(tended) = self.shared.desk().get(id).cloned() else { return };
+        if !matches!(tended.state(), State::Waiting | State::Failing) {
+            return;
+        }
+        let acme = tended.wanted.acme(self.shared.acme().as_ref());
+        let plan = self.shared.look(acme.as_ref(), &tended.wanted, false).await;
+        if matches!(plan.step, Step::Wait(_)) && plan.state != tended.state() {
+            tended.show(&plan, plan.state);
+            // It leaves the line.
+            let now = self.now();
+            self.shared.desk().poke(id, now);
+            self.wake();
+        }
     }
 
     /// How each issuer of the config fares.
@@ -206,11 +226,13 @@ impl Manager {
         self.shared.acme().map(|acme| self.shared.outages.status(&acme)).unwrap_or_default()
     }
 
-    /// Whether there is a way to prove this name as things stand.
-    pub async fn can_prove(&self, name: &HostPattern) -> bool {
-        for solver in &self.shared.solvers {
-            if solver.can_prove(name).await {
-                return true;
+    /// Whether there is a way to prove this name as things stand, of the challenges that `acme` lists.
+    pub async fn can_prove(&self, acme: &config::Acme, name: &HostPattern) -> bool {
+        for issuer in acme.issuers() {
+            for solver in in_order(self.shared.solvers.clone(), &acme.asking(issuer).challenges) {
+                if solver.can_prove(name).await {
+                    return true;
+                }
             }
         }
         false
@@ -273,17 +295,6 @@ impl std::fmt::Debug for Manager {
     }
 }
 
-/// That the key is of another kind than the config has now: it is taken up at the renewal.
-fn pending(wanted: KeyType, kind: KeyKind) -> Option<String> {
-    let same = match wanted {
-        KeyType::P256 => kind == KeyKind::EcdsaP256,
-        KeyType::P384 => kind == KeyKind::EcdsaP384,
-        KeyType::Rsa2048 => kind == KeyKind::Rsa(2048),
-    };
-    let wanted = key_type_name(wanted);
-    (!same).then(|| format!("its key is {kind}; from its renewal on it is {wanted}, as the config has it now"))
-}
-
 /// Says which changes certificates that there are take up only when they are renewed.
 fn say_what_waits(before: Option<&config::Acme>, now: Option<&config::Acme>) {
     let (Some(before), Some(now)) = (before, now) else { return };
@@ -309,19 +320,6 @@ fn solvers(services: &Services) -> Vec<Arc<dyn Solver>> {
         Arc::new(TlsAlpn01::new(challenges, storage, clock())),
         Arc::new(Dns01::new(Arc::clone(&services.dns))),
     ]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_that_the_config_has_otherwise_waits_for_the_renewal() {
-        let said = pending(KeyType::P384, KeyKind::EcdsaP256).expect("another");
-        assert!(said.contains("ECDSA P-256") && said.contains("p384") && said.contains("renewal"), "{said}");
-        assert_eq!(pending(KeyType::P256, KeyKind::EcdsaP256), None);
-        assert_eq!(pending(KeyType::Rsa2048, KeyKind::Rsa(2048)), None);
-    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use crate::certs::{Certificate, Origin, Vault};
 use crate::config::{self, CertificateId};
 use crate::dns;
 use crate::names::HostPattern;
+use crate::storage::keys;
 
 /// How soon it is seen that a directory's certificate no longer covers the names.
 const COVERED_LOOK: Duration = Duration::from_secs(60);
@@ -132,9 +133,12 @@ async fn look(
         }
     }
     let mut interrupted = false;
-    for issuer in acme.issuers() {
-        let acme = acme.asking(issuer);
-        interrupted |= Record::load(&**storage, &acme, &wanted.id, &wanted.names).await?.is_some();
+    // Nearly always there is none.
+    if storage.read(&keys::order(&wanted.id)).await?.is_some() {
+        for issuer in acme.issuers() {
+            let acme = acme.asking(issuer);
+            interrupted |= Record::load(&**storage, &acme, &wanted.id, &wanted.names).await?.is_some();
+        }
     }
     if let Some(until) = until.filter(|_| !interrupted) {
         plan.step = Step::Wait(Some(until.max(now)));

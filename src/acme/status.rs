@@ -7,7 +7,9 @@ use serde::Serialize;
 use super::backoff::Failure;
 use super::certificate::{Issued, Meta};
 use super::clock::unix;
-use crate::config::CertificateId;
+use super::record::key_type_name;
+use crate::certs::KeyKind;
+use crate::config::{self, CertificateId, KeyType};
 use crate::storage::{Storage, StorageError, keys};
 
 /// How one wanted certificate stands. Times are unix seconds.
@@ -33,8 +35,6 @@ pub struct Status {
     pub last_failure: Option<u64>,
     /// When the next attempt may be made.
     pub next_attempt: Option<u64>,
-    /// What the config has changed that is taken up only at the renewal.
-    pub pending: Option<String>,
     /// Names, and how far the last order is with each.
     pub progress: Vec<(String, String)>,
 }
@@ -44,6 +44,10 @@ pub struct Status {
 pub struct Kept {
     /// The issuer's name; none where no CA issued it.
     pub issuer: Option<String>,
+    /// The URL of the issuer's directory.
+    pub directory: Option<String>,
+    /// The profile that it was issued by; none: the issuer's default.
+    pub profile: Option<String>,
     /// When it was issued.
     pub issued: Option<u64>,
     /// When it is to be renewed.
@@ -72,6 +76,8 @@ impl Kept {
         let failure = Failure::load(storage, id).await?;
         Ok(Self {
             issuer: issued.as_ref().map(|issued| issued.meta.issuer.clone()),
+            directory: issued.as_ref().map(|issued| issued.meta.directory.clone()),
+            profile: issued.as_ref().and_then(|issued| issued.meta.profile.clone()),
             issued: issued.as_ref().map(|issued| issued.meta.issued),
             renew_at: issued.as_ref().map(|issued| unix(issued.due())),
             revoked: meta.revoked,
@@ -91,6 +97,8 @@ impl Kept {
         let issued = !meta.directory.is_empty();
         Ok(Self {
             issuer: issued.then_some(meta.issuer),
+            directory: issued.then_some(meta.directory),
+            profile: meta.profile,
             issued: issued.then_some(meta.issued),
             renew_at: status.and_then(|status| status.renew_at).filter(|_| issued),
             revoked: meta.revoked,
@@ -108,15 +116,42 @@ async fn meta(storage: &dyn Storage, id: &CertificateId) -> Result<Meta, Storage
 }
 
 impl Kept {
-    /// The same, with what is not the certificate's own failure: that its CA is down, by whoever looks after it now.
+    /// The same, with what whoever looks after it knows better: that its CA is down, and when that is asked again.
     #[must_use]
     pub fn with(mut self, status: Option<&Status>) -> Self {
-        if let Some(status) = status.filter(|status| status.state == State::Failing && status.failures == 0) {
+        if let Some(status) = status.filter(|status| status.state == State::Failing) {
             self.last_error = status.last_error.clone();
             self.last_failure = status.last_failure;
             self.next_attempt = status.next_attempt;
         }
         self
+    }
+
+    /// What `acme`, by which it is ordered, has otherwise than this certificate with a key of this kind, a line each:
+    /// it is taken up at the renewal.
+    #[must_use]
+    pub fn pending(&self, acme: &config::Acme, key: KeyKind) -> Vec<String> {
+        let Some(issuer) = self.directory.as_deref().and_then(|directory| acme.issuer_at(directory)) else {
+            return Vec::new();
+        };
+        let same_key = match acme.key {
+            KeyType::P256 => key == KeyKind::EcdsaP256,
+            KeyType::P384 => key == KeyKind::EcdsaP384,
+            KeyType::Rsa2048 => key == KeyKind::Rsa(2048),
+        };
+        let profile = |profile: &Option<String>| {
+            profile.as_ref().map_or_else(|| "the CA's default profile".to_owned(), |name| format!("profile {name}"))
+        };
+        let mut lines = Vec::new();
+        if !same_key {
+            let wanted = key_type_name(acme.key);
+            lines.push(format!("its key is {key}; from its renewal on it is {wanted}, as the config has it now"));
+        }
+        if self.profile != issuer.profile {
+            let (now, then) = (profile(&self.profile), profile(&issuer.profile));
+            lines.push(format!("it is of {now}; from its renewal on it is of {then}, as the config has it now"));
+        }
+        lines
     }
 }
 
@@ -138,4 +173,26 @@ pub enum State {
     Failing,
     /// There is no `[acme]` to ask.
     Disabled,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_config_has_otherwise_waits_for_the_renewal() {
+        let acme = config::Acme { key: KeyType::P384, ..config::Acme::default() };
+        let directory = Some(acme.issuer.directory.clone());
+        let kept = Kept { directory, ..Kept::default() };
+        let said = kept.pending(&acme, KeyKind::EcdsaP256).concat();
+        assert!(said.contains("ECDSA P-256") && said.contains("p384") && said.contains("renewal"), "{said}");
+        assert_eq!(kept.pending(&acme, KeyKind::EcdsaP384), [""; 0]);
+        let other = Kept { profile: Some("shortlived".to_owned()), ..kept.clone() };
+        let said = other.pending(&acme, KeyKind::EcdsaP384).concat();
+        assert!(said.contains("profile shortlived; from its renewal on it is of the CA's default profile"), "{said}");
+        // Another CA's is ordered anew, and one that no CA issued is not renewed.
+        let elsewhere = Kept { directory: Some("https://other.test/".to_owned()), ..other };
+        assert_eq!(elsewhere.pending(&acme, KeyKind::EcdsaP256), [""; 0]);
+        assert_eq!(Kept::default().pending(&acme, KeyKind::EcdsaP256), [""; 0]);
+    }
 }

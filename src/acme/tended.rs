@@ -92,7 +92,6 @@ impl Tended {
             last_error: failure.map(|failure| failure.error.clone()),
             last_failure: failure.map(|failure| failure.at),
             next_attempt: failure.map(|failure| failure.next),
-            pending: None,
             progress: standing.progress.as_ref().map(Progress::list).unwrap_or_default(),
         }
     }

@@ -93,12 +93,12 @@ impl Turn<'_> {
     }
 
     async fn ask(&self, issuer: &Issuer, memory: &mut Memory) -> Result<(), AcmeError> {
-        let acme = self.acme.asking(issuer);
+        let acme = Arc::new(self.acme.asking(issuer));
         let first = self.plan.issued_by.is_none();
         if let Some(staging) = issuer.staging().filter(|_| acme.staging_first && first)
             && !memory.staged.contains(&issuer.name)
         {
-            self.prove(&acme.asking(&staging), memory, false).await?;
+            self.prove(&Arc::new(acme.asking(&staging)), memory, false).await?;
             memory.staged.insert(issuer.name.clone());
             tracing::info!(certificate = %self.wanted.id, issuer = staging.name, "the test CA has issued");
         }
@@ -106,13 +106,12 @@ impl Turn<'_> {
     }
 
     /// Makes orders until the names are proven or no challenge is left to try.
-    async fn prove(&self, acme: &config::Acme, memory: &mut Memory, keep: bool) -> Result<(), AcmeError> {
-        let acme = Arc::new(acme.clone());
+    async fn prove(&self, acme: &Arc<config::Acme>, memory: &mut Memory, keep: bool) -> Result<(), AcmeError> {
         for _ in 1..CHALLENGES {
-            let Err(error) = self.order(&acme, memory, keep).await else { return Ok(()) };
+            let Err(error) = self.order(acme, memory, keep).await else { return Ok(()) };
             let AcmeError::NotValidated { name, challenge, .. } = &error else { return Err(error) };
             let is_new = memory.failed.add(name, challenge);
-            if !self.has_another(&acme, name, memory).await {
+            if !self.has_another(acme, name, memory).await {
                 // The next attempt begins with the first again.
                 memory.failed.start_again(name);
                 return Err(error);
@@ -122,7 +121,7 @@ impl Turn<'_> {
             }
             tracing::info!(certificate = %self.wanted.id, name, ?challenge, "the challenge failed; trying another");
         }
-        self.order(&acme, memory, keep).await
+        self.order(acme, memory, keep).await
     }
 
     /// One order, or the one that was left.

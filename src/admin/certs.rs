@@ -183,6 +183,9 @@ pub struct Row {
     pub states: Vec<String>,
     /// What is wrong, in words.
     pub messages: Vec<String>,
+    /// What the config has otherwise by now and is taken up when it is renewed, in words; among the messages too.
+    #[serde(default)]
+    pub pending: Vec<String>,
 }
 
 /// All about one certificate.
@@ -195,6 +198,9 @@ pub struct Detail {
     pub not_before: Option<i64>,
     /// The key's kind.
     pub key: Option<String>,
+    /// The profile that its CA issued it by; none: the CA's default, or no CA did.
+    #[serde(default)]
+    pub profile: Option<String>,
     /// The serial number, hex.
     pub serial: Option<String>,
     /// SHA-256 of the certificate, hex.

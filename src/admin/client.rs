@@ -65,6 +65,14 @@ impl Client {
         &self.socket
     }
 
+    /// Whether anybody listens at the socket; asks nothing.
+    ///
+    /// # Errors
+    /// [`ClientError`]: [`ClientError::NotRunning`] where nobody does.
+    pub async fn reach(&self) -> Result<(), ClientError> {
+        self.connect().await.map(drop)
+    }
+
     /// `GET /status`.
     ///
     /// # Errors
@@ -138,12 +146,16 @@ impl Client {
         }
     }
 
-    async fn exchange(&self, method: Method, path: &str, body: Bytes) -> Result<(StatusCode, Bytes), ClientError> {
-        let stream = UnixStream::connect(&self.socket).await.map_err(|error| match error.kind() {
+    async fn connect(&self) -> Result<UnixStream, ClientError> {
+        UnixStream::connect(&self.socket).await.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NotRunning(self.socket.clone()),
             io::ErrorKind::PermissionDenied => ClientError::Denied(self.socket.clone()),
             _ => self.broken(error),
-        })?;
+        })
+    }
+
+    async fn exchange(&self, method: Method, path: &str, body: Bytes) -> Result<(StatusCode, Bytes), ClientError> {
+        let stream = self.connect().await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(error))?;
         let connection = tokio::spawn(connection);

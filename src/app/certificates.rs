@@ -266,16 +266,20 @@ pub(super) fn wanted(config: &Config, wishes: &[Wish]) -> Vec<Wanted> {
 
 fn wish(wish: &Wish) -> Option<Wanted> {
     let names: Vec<HostPattern> = wish.names.iter().filter_map(|name| HostPattern::parse(name).ok()).collect();
-    let key = wish.key.as_deref().and_then(key_type);
-    let asked = Asked { issuer: wish.issuer.clone(), key, profile: wish.profile.clone() };
     let id = CertificateId::new(wish.id.as_str());
     (!names.is_empty()).then_some(Wanted {
         id,
         names,
         self_signed_meanwhile: false,
         on_demand: false,
-        asked: Some(asked),
+        asked: Some(asked(wish)),
     })
+}
+
+/// What an operator wants otherwise than `[acme]` has it.
+pub(super) fn asked(wish: &Wish) -> Asked {
+    let key = wish.key.as_deref().and_then(key_type);
+    Asked { issuer: wish.issuer.clone(), key, profile: wish.profile.clone() }
 }
 
 /// The kind of key by its word in the config.

@@ -27,7 +27,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
 pub use certificates::local_ca as own_ca_folder;
-pub use certs::Desk;
+pub use certs::{Alone, Desk};
 
 use crate::admin::api::BindError as AdminError;
 use crate::admin::command::Inbox;

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use super::clock::count;
 use super::output::{Style, complain, safe, say};
 use super::status::Table;
-use super::{DONE, Daemon, FAILED, admin_socket};
+use super::{DONE, Daemon, FAILED, admin_socket, complete};
 use crate::admin::backends::DutyRequest;
 use crate::admin::client::{Client, ClientError};
 use crate::admin::view::{EndpointState, EndpointView};
@@ -78,6 +78,7 @@ pub(super) struct EnableArgs {
 #[derive(Debug, Args)]
 struct Which {
     /// Its address as the config has it, as `doorward backends list` shows it
+    #[arg(add = complete::endpoints())]
     endpoint: String,
     /// Of this backend alone; otherwise of all that have it
     #[arg(long, value_name = "NAME")]

@@ -8,6 +8,7 @@ mod ca;
 mod certs;
 pub mod check;
 mod clock;
+mod complete;
 mod completions;
 pub mod config_show;
 mod dev;
@@ -37,6 +38,7 @@ const CONFIG_FILE: &str = "/etc/doorward/doorward.toml";
 /// Runs the command line that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
+    complete::answer();
     match Cli::parse().verb {
         Verb::Run(args) => run::run(&args),
         Verb::Dev(args) => dev::run(&args),

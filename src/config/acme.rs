@@ -64,8 +64,27 @@ impl Acme {
     /// The same, with this issuer alone.
     #[must_use]
     pub fn asking(&self, issuer: &Issuer) -> Self {
-        let challenges = issuer.challenges.clone().unwrap_or_else(|| self.challenges.clone());
-        Self { issuer: issuer.clone(), fallback: Vec::new(), challenges, ..self.clone() }
+        Self {
+            issuer: issuer.clone(),
+            fallback: Vec::new(),
+            others: Vec::new(),
+            contact: self.contact.clone(),
+            key: self.key,
+            challenges: issuer.challenges.as_ref().unwrap_or(&self.challenges).clone(),
+            staging_first: self.staging_first,
+        }
+    }
+
+    /// The same, proving names only by those challenges that `can` be answered, whoever is asked.
+    #[must_use]
+    pub fn proving_by(&self, can: impl Fn(Challenge) -> bool) -> Self {
+        let mut own = self.clone();
+        own.challenges.retain(|challenge| can(*challenge));
+        let issuers = std::iter::once(&mut own.issuer).chain(&mut own.fallback).chain(&mut own.others);
+        for challenges in issuers.filter_map(|issuer| issuer.challenges.as_mut()) {
+            challenges.retain(|challenge| can(*challenge));
+        }
+        own
     }
 
     /// The issuer whose directory this is, of those that are asked.

@@ -236,6 +236,9 @@ impl fmt::Debug for Key {
 
 /// One segment of a path: everything but plain characters percent-encoded (RFC 3986 §2.1), a leading dot too.
 pub(super) fn segment(text: &str) -> String {
+    if text.bytes().all(plain) && !text.starts_with('.') {
+        return text.to_owned();
+    }
     let mut out = String::with_capacity(text.len());
     for (at, byte) in text.bytes().enumerate() {
         if plain(byte) && !(at == 0 && byte == b'.') {

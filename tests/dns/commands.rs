@@ -10,7 +10,7 @@ use crate::support::bind::{Bind, KEY, ZONE};
 use crate::support::moto::Moto;
 
 /// Runs the program with these words, and this on its stdin.
-fn doorward(words: &[&str], stdin: &str) -> (i32, String, String) {
+pub fn doorward(words: &[&str], stdin: &str) -> (i32, String, String) {
     use std::io::Write;
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_doorward"));
     command.args(words).stdin(std::process::Stdio::piped());
@@ -178,16 +178,27 @@ async fn a_wildcard_is_generated_by_command_and_what_dns_forbids_is_said_before(
         issuer.trust.unwrap().display()
     );
     std::fs::write(folder.path().join("doorward.toml"), &text).unwrap();
+    let certs = |words: &[&str]| doorward(&[&["certs"][..], words, &["--config", &config]].concat(), "");
+
+    // With no daemon first: the command orders by itself, and finds the same faults.
+    let (code, _, said) = certs(&["generate", "*.forbidden.example.org"]);
+    assert!(code == 1 && said.contains("CAA forbids pebble.test to issue"), "{said}");
+    let (code, out, said) = certs(&["generate", "*.alone.example.org", "--id", "alone"]);
+    assert!(code == 0 && out.contains("OK, alone") && out.contains("no doorward runs"), "{out}{said}");
+    assert_eq!(bind.values("_acme-challenge.alone.example.org").await, [""; 0], "no record is left");
+    assert_eq!(certs(&["revoke", "alone"]).0, 0);
+    assert_eq!(certs(&["delete", "alone"]).0, 0);
+    let orders = front.seen("/order-plz").len();
+
     let _daemon = Daemon::start(folder.path());
     let socket = folder.path().join("admin.sock");
     crate::acme::until("it answers", || std::os::unix::net::UnixStream::connect(&socket).ok()).await;
-    let certs = |words: &[&str]| doorward(&[&["certs"][..], words, &["--config", &config]].concat(), "");
 
     let (code, _, said) = certs(&["generate", "*.forbidden.example.org", "fine.example.org"]);
     assert!(code == 1 && said.contains("nothing was ordered"), "{said}");
     assert!(said.contains("*.forbidden.example.org: CAA forbids pebble.test to issue: issue \"other.test\""), "{said}");
     assert!(said.contains("add `issue \"pebble.test\"`") && !said.contains("fine.example.org:"), "{said}");
-    assert_eq!(front.seen("/order-plz").len(), 0);
+    assert_eq!(front.seen("/order-plz").len(), orders);
 
     let (code, out, said) = certs(&["generate", "*.example.org", "myapp.example.org", "--id", "apps"]);
     assert!(code == 0 && out.contains("OK, apps"), "{out}{said}");

@@ -1,6 +1,6 @@
 //! The whole way of a certificate from a real CA: asked for, proven on `:80`, stored, served, kept.
 
-use crate::support::{Doorward, Origin, Pebble, Setup, Tls, ca, client_config, free, within};
+use crate::support::{Doorward, Origin, Pebble, Setup, Tls, ca, client_config, free, json, ok, within};
 
 const HOST: &str = "app.example.test";
 
@@ -56,6 +56,29 @@ fn a_ca_that_is_down_holds_up_nobody_and_is_asked_again() {
     assert_eq!(door.log().iter().filter(|line| down(line)).count(), 1);
     assert_eq!(door.curl("https://other.example.test/").run().status, 200);
     assert_eq!(issuer(&door, HOST), None, "nothing to serve yet");
+    // Everywhere the same next attempt: when the CA is asked again.
+    let id = within("all say the same", || {
+        let shown = json(&door.verb(&["certs", "show", HOST, "--json"]));
+        let next = shown["next_attempt"].as_u64().expect("said");
+        assert!(shown["last_error"].as_str().is_some_and(|error| error.contains("the CA is down")), "{shown:#}");
+        let status = json(&door.verb(&["status", "--json"]));
+        let explained = door.verb(&["certs", "explain", HOST, "--port", "1", "--json"]);
+        let explained: serde_json::Value = serde_json::from_slice(&explained.stdout).expect("JSON");
+        let same = status["acme"][0]["next"] == next && explained["next_attempt"] == next;
+        (same && next > 1_700_000_000).then(|| shown["id"].as_str().expect("an id").to_owned())
+    });
+    // It waits no longer once another one has its name, though its turn has not come.
+    let own = door.home().join("own");
+    ca().leaf(&[HOST]).issue().write(&own);
+    ok(&door.verb(&["certs", "import", own.to_str().expect("a path")]));
+    ok(&door.verb(&["certs", "explain", HOST, "--port", "1"]));
+    within("it is not needed", || refused_or_none(&door, &id));
+}
+
+/// Whether nothing is shown for this id any more.
+fn refused_or_none(door: &Doorward, id: &str) -> Option<()> {
+    let list = json(&door.verb(&["certs", "list", "--json"]));
+    list["certificates"].as_array()?.iter().all(|row| row["id"] != id).then_some(())
 }
 
 #[test]

@@ -182,7 +182,7 @@ fn with_no_doorward_running_the_storage_is_worked_on() {
     files(&folder, &ca().leaf(&[HOST]).issue());
     ok(&setup.run(&["certs", "replace", "site", folder.to_str().expect("a path")]));
     ok(&setup.run(&["certs", "rollback", "site"]));
-    assert!(refused(&setup.run(&["certs", "generate", "x.example.test"])).contains("no doorward is running"));
+    assert!(refused(&setup.run(&["certs", "generate", "x.example.test"])).contains("the config has no [acme]"));
     let door = setup.start();
     assert_eq!(served(&door, HOST).as_deref(), Some(leaf.der.as_ref()));
 }
@@ -215,7 +215,7 @@ fn a_name_is_explained() {
 }
 
 #[test]
-fn the_table_is_for_people_and_shells_complete() {
+fn the_table_is_for_people() {
     let door = Setup::new()
         .host(HOST, Origin::echo().address)
         .certificate("old", &ca().leaf(&["old.example.test"]).valid_days(-20, -2).issue())
@@ -229,11 +229,6 @@ fn the_table_is_for_people_and_shells_complete() {
     assert_eq!(expiring["certificates"].as_array().map(Vec::len), Some(1));
     let generated = json(&door.verb(&["certs", "list", "--generated", "--json"]));
     assert_eq!(generated["certificates"].as_array().map(Vec::len), Some(0));
-    for shell in ["bash", "zsh", "fish"] {
-        let output = Command::new(env!("CARGO_BIN_EXE_doorward")).args(["completions", shell]).output().expect("runs");
-        let script = ok(&output);
-        assert!(script.contains("rollback"), "{shell}");
-    }
 }
 
 #[test]
@@ -314,4 +309,52 @@ fn with_no_doorward_running_names_are_switched_certificates_deleted_and_explaine
     assert!(String::from_utf8_lossy(&none.stdout).contains("certs generate app.example.test"), "{none:?}");
     let said = ok(&setup.run(&["certs", "disable", "tpyo.example.net"]));
     assert!(said.contains("is it spelt right?"), "{said}");
+}
+
+#[test]
+fn a_thousand_certificates_are_listed_and_filtered() {
+    const MANY: usize = 1_200;
+    let setup = Setup::new();
+    let stored = setup.home().join("state/certificates");
+    let ca = ca();
+    // Every twentieth ends soon, every fifth was brought by an operator; the others are of a CA that nobody asks now.
+    for n in 0..MANY {
+        let name = format!("n{n}.example.test");
+        let days = if n % 20 == 0 { 10 } else { 90 };
+        let leaf = ca.leaf(&[&name]).valid_days(-1, days).issue();
+        let folder = stored.join(format!("c{n}"));
+        fs::create_dir_all(&folder).expect("a folder");
+        fs::write(folder.join("bundle.pem"), format!("{}{}", leaf.key_pem, leaf.full_chain())).expect("written");
+        let (file, text) = match n % 5 {
+            0 => ("about.json", r#"{"origin":"imported","since":1700000000,"from":null}"#),
+            _ => (
+                "meta.json",
+                r#"{"issuer":"x","directory":"https://x.test/","profile":null,"issued":1700000000,"ari":null}"#,
+            ),
+        };
+        fs::write(folder.join(file), text).expect("written");
+    }
+    let ids = |output: std::process::Output| {
+        let list = json(&output);
+        let rows = list["certificates"].as_array().expect("a list").iter();
+        rows.map(|row| row["id"].as_str().expect("an id").to_owned()).collect::<Vec<_>>()
+    };
+    let check = |run: &dyn Fn(&[&str]) -> std::process::Output| {
+        let all = ids(run(&["certs", "list", "--json"]));
+        assert_eq!(all.len(), MANY);
+        let imported = ids(run(&["certs", "list", "--json", "--imported"]));
+        assert_eq!(imported.len(), MANY / 5);
+        assert!(imported.contains(&"c5".to_owned()) && !imported.contains(&"c6".to_owned()));
+        assert_eq!(ids(run(&["certs", "list", "--json", "--generated"])).len(), MANY - MANY / 5);
+        let soon = ids(run(&["certs", "list", "--json", "--expiring", "30d"]));
+        assert_eq!(soon.len(), MANY / 20);
+        assert!(soon.iter().all(|id| id[1..].parse::<usize>().is_ok_and(|n| n % 20 == 0)), "{soon:?}");
+        let table = ok(&run(&["certs", "list", "--expiring", "30d"]));
+        // Nobody renews them: that stands out, a line each.
+        assert_eq!(table.matches("nobody renews it").count(), MANY / 20, "{table}");
+        assert_eq!(table.lines().filter(|line| line.starts_with('c') && line.contains("in 9 days")).count(), MANY / 20);
+    };
+    check(&|verb| setup.run(verb));
+    let door = setup.start();
+    check(&|verb| door.verb(verb));
 }

@@ -56,6 +56,91 @@ fn a_certificate_is_generated_before_any_route_kept_renewed_and_revoked() {
 }
 
 #[test]
+fn without_a_doorward_certificates_are_generated_renewed_and_revoked_all_the_same() {
+    let plan = Pebble::plan(free("127.0.0.2"), DAYS_90);
+    let setup = with_acme(Setup::new().http_at(plan.http()), &plan.directory());
+    let http = plan.http();
+    let _pebble = plan.start();
+    // Whoever has the port: then nobody could answer the CA. The https listener is not where it asks.
+    let taken = std::net::TcpListener::bind(http).expect("free");
+    let narrow = format!("[acme]\nchallenges = [\"http-01\"]\ndirectory = \"https://{}/dir\"", nobody());
+    let narrow = Setup::new().http_at(http).section(&narrow);
+    let error = refused(&narrow.run(&["certs", "generate", "a.example.test"]));
+    assert!(error.contains("no way to prove it") && error.contains("http-01: cannot listen on"), "{error}");
+    assert!(error.contains("another program has port") && error.contains("dns-01: add a DNS solver"), "{error}");
+    drop(taken);
+    assert!(refused(&setup.run(&["certs", "generate", "a.example.test", "--no-wait"])).contains("--no-wait"));
+
+    let said = ok(&setup.run(&["certs", "generate", "a.example.test", "b.example.test", "--id", "two"]));
+    assert!(
+        said.contains("OK, two") && said.contains("b.example.test: ") && said.contains("no doorward runs"),
+        "{said}"
+    );
+    let shown = json(&setup.run(&["certs", "show", "two", "--json"]));
+    assert_eq!((&shown["origin"], &shown["renewed_by"]), (&"generated".into(), &"acme".into()), "{shown:#}");
+    assert!(
+        ok(&setup.run(&["certs", "generate", "a.example.test", "b.example.test", "--id", "two"])).contains("already")
+    );
+    let left = std::fs::read_dir(setup.home().join("state/challenges")).map_or(0, |all| all.flatten().count());
+    assert_eq!(left, 0, "no answer is left behind");
+
+    let error = refused(&setup.run(&["certs", "renew", "two"]));
+    assert!(error.contains("not due (its renewal begins on 20"), "{error}");
+    let renewed = json(&setup.run(&["certs", "renew", "b.example.test", "--force", "--json"]));
+    assert_ne!(renewed["fingerprint"], shown["fingerprint"]);
+    assert_eq!(renewed["previous"][0]["fingerprint"], shown["fingerprint"], "{renewed:#}");
+
+    let said = ok(&setup.run(&["certs", "revoke", "two", "--reason", "superseded"]));
+    assert!(said.contains("two is revoked") && said.contains("no doorward runs"), "{said}");
+    let shown = json(&setup.run(&["certs", "show", "two", "--json"]));
+    assert!(shown["states"].as_array().is_some_and(|all| all.iter().any(|state| state == "revoked")), "{shown:#}");
+    // One that a route wants and that was never there.
+    let wanted = setup.route("hosts = [\"route.example.test\"]\nbackend = 1\ncertificate = \"auto\"");
+    let said = ok(&wanted.run(&["certs", "renew", "route.example.test"]));
+    assert!(said.contains("OK, cert-") && said.contains("for route.example.test"), "{said}");
+    let setup = wanted;
+    // What is revoked is due, so no --force; and doorward then takes it up as it is.
+    let again = json(&setup.run(&["certs", "renew", "two", "--json"]));
+    let door = setup.start();
+    assert_eq!(show(&door, "two")["fingerprint"], again["fingerprint"]);
+    assert!(refused(&door.verb(&["certs", "renew", "two"])).contains("not due"), "also right after the start");
+    assert!(door.log().iter().all(|line| line["message"] != "getting a certificate"), "nothing was left to do");
+}
+
+#[test]
+fn what_the_config_has_otherwise_is_shown_until_the_renewal() {
+    let plan = Pebble::plan(free("127.0.0.2"), DAYS_90);
+    let setup = with_acme(Setup::new().http_at(plan.http()), &plan.directory());
+    let _pebble = plan.start();
+    let door = setup.start();
+    ok(&door.verb(&["certs", "generate", "a.example.test", "--id", "a"]));
+    assert_eq!(show(&door, "a")["pending"], serde_json::json!([]));
+    let profile = "name = \"pebble\"\nprofile = \"brief\"\n";
+    door.rewrite(|text| {
+        text.replacen("[acme]\n", "[acme]\nkey = \"p384\"\n", 1).replace("name = \"pebble\"\n", profile)
+    });
+    assert!(door.reload());
+    let shown = show(&door, "a");
+    let pending = shown["pending"].to_string();
+    assert!(pending.contains("from its renewal on it is p384") && pending.contains("of profile brief"), "{shown:#}");
+    assert_eq!(
+        (&shown["key"], &shown["states"]),
+        (&"ECDSA P-256".into(), &serde_json::json!(["untrusted"])),
+        "{shown:#}"
+    );
+    let said = ok(&door.verb(&["certs", "show", "a"]));
+    assert!(said.contains("its key is ECDSA P-256; from its renewal on"), "{said}");
+    // Pebble has no profiles.
+    let error = refused(&door.verb(&["certs", "renew", "a", "--force"]));
+    assert!(error.contains("no profile \"brief\"") && !error.contains("certs delete"), "{error}");
+    door.rewrite(|text| text.replace(profile, "name = \"pebble\"\n"));
+    assert!(door.reload());
+    ok(&door.verb(&["certs", "renew", "a", "--force"]));
+    let shown = show(&door, "a");
+    assert_eq!((&shown["key"], &shown["pending"]), (&"ECDSA P-384".into(), &serde_json::json!([])), "{shown:#}");
+}
+
+#[test]
 fn an_issuer_that_is_only_asked_by_name_issues_and_revokes() {
     let plan = Pebble::plan(free("127.0.0.2"), DAYS_90);
     let setup = Setup::new().http_at(plan.http());

@@ -13,6 +13,7 @@ mod ca;
 mod certs_commands;
 mod check;
 mod combinations;
+mod completions;
 mod dev;
 mod directory;
 mod drain;

@@ -20,7 +20,7 @@ const YEARS: Duration = Duration::from_secs(730 * 86_400);
 /// How soon a CA that is up again is asked for a certificate that is due: the longest interval of questions whether
 /// it is up, and a while for those that go before; after a 429 its Retry-After of an hour as well.
 const NOTICE: Duration = Duration::from_secs(45 * 60);
-/// Without optimisation each order takes many times as long.
+/// Without optimisation each order takes many times as long: `.ci/run` has a step of its own for 10,000.
 const CERTIFICATES: usize = if cfg!(debug_assertions) { 2_000 } else { 10_000 };
 const SEED: u64 = 20_261_121;
 const SECOND: &str = "https://second.test/dir";

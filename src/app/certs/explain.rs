@@ -137,6 +137,9 @@ impl Desk {
     }
 
     async fn explain_orders(&self, out: &mut Explanation, id: &CertificateId) -> Result<(), Refused> {
+        if let Some(manager) = self.manager() {
+            manager.refresh(id).await;
+        }
         let kept = acme::Kept::load(&**self.vault.storage(), id, SystemTime::now()).await?;
         let kept = kept.with(self.acme(id).as_ref());
         out.last_error = kept.last_error;

@@ -8,9 +8,9 @@ use super::usage::Usage;
 use super::{Desk, Live};
 use crate::acme::{self, Wanted};
 use crate::admin::certs::Refused;
-use crate::app::certificates::wanted;
+use crate::app::certificates::{asked, wanted};
 use crate::certs::{Origin, Wish, directory};
-use crate::config::{CertificateChoice, CertificateId, Route};
+use crate::config::{Acme, CertificateChoice, CertificateId, Route};
 use crate::storage::{Key, StorageError, keys};
 
 /// What all rows are made of.
@@ -26,6 +26,7 @@ pub(super) struct Look {
     naming: HashMap<CertificateId, Vec<Arc<Route>>>,
     /// What ACME keeps up, and its names.
     pub(super) kept_up: HashMap<CertificateId, Vec<String>>,
+    acme: Option<Arc<Acme>>,
 }
 
 impl Desk {
@@ -60,6 +61,7 @@ impl Desk {
             keys,
             naming,
             kept_up,
+            acme: self.config.acme.clone().map(Arc::new),
         })
     }
 
@@ -96,9 +98,20 @@ impl Look {
         self.folders.get(id)
     }
 
+    /// The ids of all certificates in the storage.
+    pub(super) fn stored(&self) -> impl Iterator<Item = CertificateId> + '_ {
+        self.keys.iter().filter_map(keys::certificate_id)
+    }
+
     /// The routes that name it.
     pub(super) fn naming(&self, id: &CertificateId) -> &[Arc<Route>] {
         self.naming.get(id).map_or(&[], Vec::as_slice)
+    }
+
+    /// What this certificate is ordered by, where doorward keeps it up.
+    pub(super) fn ordered_by(&self, id: &CertificateId) -> Option<Arc<Acme>> {
+        let acme = self.acme.as_ref().filter(|_| self.kept_up.contains_key(id))?;
+        Some(self.wishes.get(id.as_str()).map_or_else(|| Arc::clone(acme), |wish| asked(wish).tailor(acme)))
     }
 
     /// Who has a new one made in time: `acme` or `own-ca`; `folder`, whoever changes its files; nobody.

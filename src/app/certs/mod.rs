@@ -4,7 +4,9 @@
 //! its own, as some of it waits for a lock, a CA or an address. What it changes it writes to the storage, from
 //! where it is served as everything else.
 
+mod alone;
 mod change;
+mod doors;
 mod explain;
 mod look;
 mod names;
@@ -20,6 +22,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 
+pub use alone::Alone;
+
 use super::State;
 use crate::acme::{self, Manager};
 use crate::admin::certs::{Done, Refused, Reply, Request};
@@ -30,6 +34,9 @@ use crate::storage::{FileStorage, Storage, StorageError};
 
 /// How long it may take from the storage to the table.
 const SERVED_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often it is asked whether a certificate was looked at.
+const FIRST_LOOK: Duration = Duration::from_millis(20);
 
 /// What a command works with.
 #[derive(Clone, Debug)]
@@ -57,6 +64,8 @@ struct Live {
     challenges: Arc<Challenges>,
     refresh: Arc<Notify>,
     durable: bool,
+    /// Why challenges cannot be answered here, a line each.
+    shut: Arc<[String]>,
 }
 
 impl State {
@@ -82,6 +91,7 @@ impl State {
                 challenges: Arc::clone(sources.challenges()),
                 refresh: Arc::clone(&self.refresh),
                 durable: sources.is_durable(),
+                shut: Arc::default(),
             }),
         }
     }
@@ -93,15 +103,20 @@ impl Desk {
     /// # Errors
     /// [`StorageError`].
     pub async fn offline(config: Config) -> Result<Self, StorageError> {
+        Self::on_storage(config).await.map(|(desk, _)| desk)
+    }
+
+    /// The same, with what keeps its table up with the storage.
+    async fn on_storage(config: Config) -> Result<(Self, Stored), StorageError> {
         let StorageConfig::File { path } = &config.storage;
         let storage: Arc<dyn Storage> = Arc::new(FileStorage::open(path)?);
         let table = Arc::new(Table::new());
         let handle: DirectoryHandle = Directory::start(config.certificates.directories.clone(), Arc::clone(&table));
-        drop(Stored::load(Arc::clone(&storage), Arc::clone(&table)).await?);
+        let stored = Stored::load(Arc::clone(&storage), Arc::clone(&table)).await?;
         table.disabled().read(&*storage).await?;
         table.set_pins(super::certificates::pins(&config));
         let doors = config.listeners.iter().filter(|listener| speaks_tls(listener.protocol));
-        Ok(Self {
+        let desk = Self {
             vault: Vault::new(storage),
             table,
             directories: handle.status(),
@@ -113,7 +128,8 @@ impl Desk {
                 .collect(),
             config: Arc::new(config),
             live: None,
-        })
+        };
+        Ok((desk, stored))
     }
 
     /// Does what is asked.
@@ -155,6 +171,16 @@ impl Desk {
     /// How ACME stands with one certificate, where it looks after it.
     fn acme(&self, id: &CertificateId) -> Option<acme::Status> {
         self.manager()?.status_one(id)
+    }
+
+    /// Waits until a certificate that has just been taken up was looked at for the first time.
+    async fn settled(&self, id: &CertificateId) {
+        let looked_at = async {
+            while self.acme(id).is_some_and(|status| status.state == acme::State::Starting) {
+                tokio::time::sleep(FIRST_LOOK).await;
+            }
+        };
+        let _late = tokio::time::timeout(SERVED_WITHIN, looked_at).await;
     }
 
     /// The folder or file of a certificate that comes from one.

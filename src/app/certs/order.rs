@@ -11,7 +11,7 @@ use crate::config::{Acme, CertificateId};
 use crate::names::HostPattern;
 use crate::storage::keys;
 
-use crate::app::certificates::key_type;
+use crate::app::certificates::{key_type, wanted};
 
 /// The most names that a certificate of a public CA may have.
 const MOST_NAMES: usize = 100;
@@ -53,7 +53,13 @@ impl Desk {
             if (&before.names, &before.issuer, &before.key, &before.profile)
                 == (&wish.names, &wish.issuer, &wish.key, &wish.profile)
             {
-                return Ok(done(&id, format!("{id} was asked for already"), self.table.get(&id).is_some()));
+                let is_there = self.table.get(&id).is_some();
+                // Who asks again has mended something, and does not want to wait for the next attempt.
+                let failing = || self.acme(&id).is_some_and(|status| status.state == State::Failing);
+                if let Some(manager) = self.manager().filter(|_| !is_there && failing()) {
+                    manager.renew(&id);
+                }
+                return Ok(done(&id, format!("{id} was asked for already"), is_there));
             }
             let remedy = format!("`doorward certs delete {id}` first, or choose another --id");
             return Err(Refused::No(format!("{id} was asked for already with other names or choices: {remedy}")));
@@ -101,9 +107,10 @@ impl Desk {
         if names.len() > MOST_NAMES {
             faults.push(format!("{} names are more than the {MOST_NAMES} that a CA takes", names.len()));
         }
+        let asking = if generate.issuer.is_some() { acme.asking(issuer) } else { acme.clone() };
         for name in names {
             let can_prove = match self.manager() {
-                Some(manager) => manager.can_prove(name).await,
+                Some(manager) => manager.can_prove(&asking, name).await,
                 None => false,
             };
             if name.is_wildcard() && !can_prove {
@@ -111,7 +118,11 @@ impl Desk {
                     "{name}: a CA issues wildcards by DNS-01 only, and there is no DNS solver for its zone: add one (doorward dns PROVIDER add)"
                 ));
             } else if !can_prove {
-                faults.push(format!("{name}: there is no way to prove it to a CA"));
+                let why = self.live.iter().flat_map(|live| live.shut.iter()).map(|why| format!("\n    {why}"));
+                let by_dns = "\n    dns-01: add a DNS solver for its zone (doorward dns PROVIDER add)";
+                let by_dns = name.base().ip().is_none().then(|| by_dns.to_owned());
+                let why: String = why.chain(by_dns).collect();
+                faults.push(format!("{name}: there is no way to prove it to a CA{why}"));
             }
             if !issuer.is_built_in() {
                 continue;
@@ -153,6 +164,7 @@ impl Desk {
         }
         self.not_in_directory(&id, "copy a new certificate there")?;
         let manager = self.manager().ok_or_else(|| Refused::Failed("doorward is stopping".to_owned()))?;
+        self.settled(&id).await;
         let Some(status) = self.acme(&id) else {
             return Err(Refused::No(match self.vault.about(&id).await?.map(|about| about.origin) {
                 Some(Origin::OwnCa) => {
@@ -190,7 +202,6 @@ impl Desk {
 
     /// Has the CA revoke it; where somebody wants it, a new one is ordered.
     pub(super) async fn revoke(&self, id: &str, reason: &str) -> Result<Done, Refused> {
-        self.live()?;
         let reason = match reason {
             "unspecified" => Reason::Unspecified,
             "key-compromise" => Reason::KeyCompromise,
@@ -219,10 +230,17 @@ impl Desk {
         drop(lease);
         tracing::warn!(certificate = %id, "an operator had a certificate revoked");
         let renewed = self.manager().is_some_and(|manager| manager.renew(&id));
-        let mut done = done(&id, format!("{id} is revoked"), true);
-        done.warnings.push(match renewed {
-            true => "it is served until the new one that is ordered now is there".to_owned(),
-            false => format!("it is served on, as nobody wants another one: `doorward certs delete {id}` ends that"),
+        let wishes = self.vault.wishes().await?;
+        let is_wanted = wanted(&self.config, &wishes).iter().any(|wanted| wanted.id == id);
+        let mut done = done(&id, format!("{id} is revoked"), self.live.is_some());
+        done.warnings.push(match self.live.is_some() {
+            true if renewed => "it is served until the new one that is ordered now is there".to_owned(),
+            false if is_wanted => {
+                "no doorward runs: the next one that starts serves it until the new one that it orders is there; \
+                 `doorward certs renew` orders it now"
+                    .to_owned()
+            }
+            _ => format!("it is served on, as nobody wants another one: `doorward certs delete {id}` ends that"),
         });
         Ok(done)
     }

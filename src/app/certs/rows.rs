@@ -9,7 +9,6 @@ use super::usage::{mismatches, sample};
 use super::{Desk, day};
 use crate::acme;
 use crate::admin::certs::{Detail, Link, Previous, Refused, Reply, Row};
-use crate::app::certificates::wanted;
 use crate::certs::{Bundle, Certificate, Origin, VaultError, Version, Warning, directory, is_trusted, links, unix_now};
 use crate::config::{CertificateId, Route};
 use crate::names::{HostPattern, Hostname};
@@ -21,7 +20,7 @@ impl Desk {
     pub(super) async fn list(&self) -> Result<Reply, Refused> {
         let look = self.look().await?;
         let mut certificates = Vec::new();
-        for id in self.ids().await? {
+        for id in self.ids_of(&look) {
             certificates.push(self.row(&id, &look).await?);
         }
         Ok(Reply::List { certificates, disabled: self.table.disabled().list() })
@@ -30,11 +29,15 @@ impl Desk {
     /// One by its id, else the one that serves the name.
     pub(super) async fn show(&self, of: &str) -> Result<Detail, Refused> {
         let id = self.find(of).await?;
+        if let Some(manager) = self.manager() {
+            manager.refresh(&id).await;
+        }
         let look = self.look().await?;
+        // Before the row: what comes in between is then in the row, and a reader of both sees no half of it.
+        let served = self.table.get(&id);
         let row = self.row(&id, &look).await?;
         let status = look.statuses.get(id.as_str());
         let kept = acme::Kept::load(&**self.vault.storage(), &id, SystemTime::now()).await?.with(status);
-        let served = self.table.get(&id);
         let since = self.vault.about(&id).await?.map(|about| about.since).filter(|since| *since > 0);
         let versions = self.vault.versions(&id).await?;
         Ok(Detail {
@@ -46,6 +49,7 @@ impl Desk {
             chain: served.as_deref().map(chain).unwrap_or_default(),
             serving_since: since.or(kept.issued),
             previous: versions.iter().map(|version| previous(&id, version)).collect(),
+            profile: kept.profile,
             last_success: kept.issued,
             last_attempt: kept.last_failure,
             last_error: kept.last_error,
@@ -60,7 +64,8 @@ impl Desk {
     /// The id that is meant: itself, or that of the certificate which serves the name.
     pub(super) async fn find(&self, of: &str) -> Result<CertificateId, Refused> {
         let id = CertificateId::new(of);
-        let ids = self.ids().await?;
+        let look = self.look().await?;
+        let ids = self.ids_of(&look);
         if ids.contains(&id) {
             return Ok(id);
         }
@@ -70,7 +75,6 @@ impl Desk {
             return Ok(certificate.id().clone());
         }
         // A wildcard, or a name that is only wanted yet.
-        let look = self.look().await?;
         for id in &ids {
             if self.row(id, &look).await?.names.iter().any(|name| name == of) {
                 return Ok(id.clone());
@@ -96,24 +100,25 @@ impl Desk {
 
     /// Everything that is served, stored, in a folder or wanted; sorted.
     pub(super) async fn ids(&self) -> Result<Vec<CertificateId>, Refused> {
+        Ok(self.ids_of(&self.look().await?))
+    }
+
+    /// The same, of a look that was taken.
+    fn ids_of(&self, look: &Look) -> Vec<CertificateId> {
         let mut ids: Vec<CertificateId> = self.table.list().iter().map(|c| c.id().clone()).collect();
         ids.extend(self.directories.iter().map(|status| status.id.clone()));
-        ids.extend(self.vault.ids().await?);
-        let wishes = self.vault.wishes().await?;
-        if self.live.is_none() {
-            // Who would know what is covered does not run.
-            let bare = |name: &HostPattern| !self.table.has(&sample(name));
-            let wanted = wanted(&self.config, &wishes).into_iter().filter(|wanted| wanted.names.iter().any(bare));
-            ids.extend(wanted.map(|wanted| wanted.id));
-        }
-        ids.extend(wishes.into_iter().map(|wish| CertificateId::new(wish.id)));
-        if let Some(manager) = self.manager() {
-            let wanted = manager.status().into_iter().filter(|status| status.state != acme::State::Covered);
-            ids.extend(wanted.map(|status| CertificateId::new(status.id)));
-        }
+        ids.extend(look.stored());
+        // With no doorward running, who would know what is covered does not run.
+        let bare = |names: &[String]| {
+            let names = names.iter().filter_map(|name| HostPattern::parse(name).ok());
+            names.into_iter().any(|name| !self.table.has(&sample(&name)))
+        };
+        let kept_up = look.kept_up.iter().filter(|(_, names)| self.live.is_some() || bare(names));
+        ids.extend(kept_up.map(|(id, _)| id.clone()));
+        ids.extend(look.wishes.keys().map(|id| CertificateId::new(id.as_str())));
         ids.sort();
         ids.dedup();
-        Ok(ids)
+        ids
     }
 
     async fn row(&self, id: &CertificateId, look: &Look) -> Result<Row, Refused> {
@@ -147,7 +152,10 @@ impl Desk {
         }
         describe_orders(&mut row, status, &kept);
         // No fault, so it does not stand out.
-        row.messages.extend(status.and_then(|status| status.pending.clone()));
+        if let (Some(acme), Some(certificate)) = (look.ordered_by(id), self.table.get(id)) {
+            row.pending = kept.pending(&acme, certificate.key_kind());
+            row.messages.extend_from_slice(&row.pending);
+        }
         describe_switch(&mut row, &look.disabled);
         Ok(row)
     }

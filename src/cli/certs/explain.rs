@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use clap::Args;
 
 use super::super::output::{Style, safe, say, styled};
-use super::{Common, DONE, FAILED, Offline, ask, print_json, refuse, unexpected};
+use super::{Common, DONE, FAILED, ask, print_json, refuse, unexpected};
 use crate::admin::certs::{Explanation, Reply, Request};
-use crate::cli::clock;
+use crate::cli::{clock, complete};
 
 /// Say which certificate a name is served with and why; if none, what stands in the way.
 ///
@@ -18,6 +18,7 @@ use crate::cli::clock;
 #[command(after_help = "Example:\n  doorward certs explain www.example.com")]
 pub(in crate::cli) struct ExplainArgs {
     /// The name
+    #[arg(add = complete::names())]
     name: String,
     /// The port that is probed; CAs ask port 80
     #[arg(long, default_value_t = 80)]
@@ -28,7 +29,7 @@ pub(in crate::cli) struct ExplainArgs {
 
 pub(super) fn run(args: &ExplainArgs) -> u8 {
     let request = Request::Explain { name: args.name.clone(), port: args.port };
-    match ask(&args.common.daemon, Offline::Yes, request) {
+    match ask(&args.common.daemon, request) {
         Ok(Reply::Explain(explanation)) => {
             if args.common.json {
                 print_json(&explanation);

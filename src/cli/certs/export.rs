@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::super::output::{Style, safe, say, styled};
-use super::{Common, DONE, Offline, ask, folder_for, print_json, refuse, unexpected};
+use super::{Common, DONE, ask, folder_for, print_json, refuse, unexpected};
 use crate::admin::certs::{Reply, Request};
 use crate::certs::Bundle;
-use crate::cli::private;
+use crate::cli::{complete, private};
 use crate::config::CertificateId;
 
 /// Write a certificate with its key into a folder, as certbot lays it out; the key with mode 0600.
@@ -16,7 +16,7 @@ use crate::config::CertificateId;
 #[command(after_help = "Example:\n  doorward certs export example.com --to ./example.com")]
 pub(in crate::cli) struct ExportArgs {
     /// The certificate's id, or a name that it serves
-    #[arg(value_name = "ID|NAME")]
+    #[arg(add = complete::ids_and_names(), value_name = "ID|NAME")]
     id: String,
     /// The folder; default: one of its name
     #[arg(long, value_name = "DIR")]
@@ -26,7 +26,7 @@ pub(in crate::cli) struct ExportArgs {
 }
 
 pub(super) fn run(args: &ExportArgs) -> u8 {
-    let (id, bundle) = match ask(&args.common.daemon, Offline::Yes, Request::Export { id: args.id.clone() }) {
+    let (id, bundle) = match ask(&args.common.daemon, Request::Export { id: args.id.clone() }) {
         Ok(Reply::Export { id, bundle }) => (id, bundle),
         Ok(_) => return unexpected(),
         Err(error) => return refuse(args.common.json, &error),

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::super::output::{Style, complain, safe, say, styled};
-use super::{Common, DONE, FAILED, Offline, ask, print_json, refuse, tell, unexpected};
+use super::ask::Talk;
+use super::{Common, DONE, FAILED, print_json, refuse, tell, unexpected};
 use crate::admin::certs::{Detail, Done, Generate, Reply, Request};
-use crate::cli::{Daemon, clock};
+use crate::cli::{clock, complete};
 
 /// How often it is asked how far it is.
 const LOOK: Duration = Duration::from_millis(300);
@@ -27,7 +28,7 @@ pub(in crate::cli) struct GenerateArgs {
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
     /// The issuer, by its name in the config; default: the one of `[acme]`
-    #[arg(long)]
+    #[arg(long, add = complete::issuers())]
     issuer: Option<String>,
     /// What to call it; default: cert- and a hash of its names
     #[arg(long)]
@@ -49,7 +50,7 @@ pub(in crate::cli) struct GenerateArgs {
 #[command(after_help = "Example:\n  doorward certs renew cert-0123456789ab --force")]
 pub(in crate::cli) struct RenewArgs {
     /// The certificate's id, or a name that it serves
-    #[arg(value_name = "ID|NAME")]
+    #[arg(add = complete::ids_and_names(), value_name = "ID|NAME")]
     id: String,
     /// Also where it is not due: it counts against the CA's limits
     #[arg(long)]
@@ -78,21 +79,30 @@ pub(super) fn run(args: &GenerateArgs) -> u8 {
         key: args.key.clone(),
         profile: args.profile.clone(),
     });
-    order(&args.common, &args.wait, request, None)
+    match Talk::begin(&args.common.daemon) {
+        Ok(talk) => order(talk, &args.common, &args.wait, request, None),
+        Err(error) => refuse(args.common.json, &error),
+    }
 }
 
 pub(super) fn renew(args: &RenewArgs) -> u8 {
-    let before = match show(&args.common.daemon, &args.id) {
-        Ok(detail) => detail,
-        Err(error) => return refuse(args.common.json, &error),
-    };
+    let asked =
+        Talk::begin(&args.common.daemon).and_then(|mut talk| show(&mut talk, &args.id).map(|before| (talk, before)));
     let request = Request::Renew { id: args.id.clone(), force: args.force };
-    order(&args.common, &args.wait, request, Some(before))
+    match asked {
+        Ok((talk, before)) => order(talk, &args.common, &args.wait, request, Some(before)),
+        Err(error) => refuse(args.common.json, &error),
+    }
 }
 
-fn order(common: &Common, wait: &Wait, request: Request, before: Option<Box<Detail>>) -> u8 {
+fn order(mut talk: Talk, common: &Common, wait: &Wait, request: Request, before: Option<Box<Detail>>) -> u8 {
+    if talk.is_alone() && wait.no_wait {
+        let why =
+            "no doorward is running, so nobody would go on with the order: leave out --no-wait, or start doorward";
+        return refuse(common.json, why);
+    }
     let asked_at = clock::now();
-    let done = match ask(&common.daemon, Offline::No, request) {
+    let done = match talk.ask(request) {
         Ok(Reply::Done(done)) => done,
         Ok(_) => return unexpected(),
         Err(error) => return refuse(common.json, &error),
@@ -100,7 +110,10 @@ fn order(common: &Common, wait: &Wait, request: Request, before: Option<Box<Deta
     if wait.no_wait || done.serving {
         return tell(common.json, &done);
     }
-    match wait_for(common, wait, &done, before.as_deref(), asked_at) {
+    let outcome = wait_for(&mut talk, common, wait, &done, before.as_deref(), asked_at);
+    let is_alone = talk.is_alone();
+    talk.finish(outcome.is_ok());
+    match outcome {
         Ok(detail) if common.json => {
             print_json(&detail);
             DONE
@@ -110,6 +123,9 @@ fn order(common: &Common, wait: &Wait, request: Request, before: Option<Box<Deta
             let names = detail.row.names.join(", ");
             say(format_args!("{} {}\n", styled(Style::Green, "OK,"), safe(&detail.row.id)));
             say(format_args!("  from {} for {}{end}\n", safe(&detail.row.issuer), safe(&names)));
+            if is_alone {
+                say("  no doorward runs: the next one that starts serves it and renews it\n");
+            }
             DONE
         }
         Err(error) => {
@@ -124,6 +140,7 @@ fn order(common: &Common, wait: &Wait, request: Request, before: Option<Box<Deta
 
 /// Looks until a new certificate is served, an attempt has failed, or the time is up.
 fn wait_for(
+    talk: &mut Talk,
     common: &Common,
     wait: &Wait,
     done: &Done,
@@ -136,7 +153,7 @@ fn wait_for(
     let failures = before.map_or(0, |detail| detail.failures);
     loop {
         // Right after the wish it may not be known yet.
-        if let Ok(detail) = show(&common.daemon, &done.id) {
+        if let Ok(detail) = show(talk, &done.id) {
             if !common.json {
                 for (name, words) in &detail.progress {
                     if shown.insert(name.clone(), words.clone()).as_ref() != Some(words) {
@@ -151,28 +168,39 @@ fn wait_for(
             // Who waits for room by a CA's limits has not failed, but that is no reason to wait here.
             let other = detail.failures != failures || detail.failures == 0 || before.is_none();
             if is_new && detail.last_error.is_some() && other {
-                let next = detail.next_attempt.and_then(|at| i64::try_from(at).ok());
-                let next =
-                    next.map_or_else(String::new, |at| format!("; the next try is {}", clock::until(at, clock::now())));
-                let error = detail.last_error.clone().unwrap_or_default();
-                return Err(format!(
-                    "{} could not be had: {error}{next}, and `doorward certs delete {}` ends that",
-                    done.id, done.id
-                ));
+                return Err(failure(talk, &done.id, &detail));
             }
         }
-        if Instant::now() > deadline {
-            return Err(format!(
-                "{} is not there yet; the order goes on, `doorward certs show {}` tells",
-                done.id, done.id
-            ));
+        if Instant::now() > deadline || talk.is_interrupted() {
+            let id = &done.id;
+            return Err(match talk.is_alone() {
+                true => format!("{id} is not there yet; the same command, or doorward at its start, goes on with it"),
+                false => format!("{id} is not there yet; the order goes on, `doorward certs show {id}` tells"),
+            });
         }
         std::thread::sleep(LOOK);
     }
 }
 
-fn show(daemon: &Daemon, of: &str) -> Result<Box<Detail>, String> {
-    match ask(daemon, Offline::No, Request::Show { of: of.to_owned() })? {
+/// Why there is no certificate, and what comes next.
+fn failure(talk: &Talk, id: &str, detail: &Detail) -> String {
+    let next = detail.next_attempt.and_then(|at| i64::try_from(at).ok());
+    let next = match (next, talk.is_alone()) {
+        (_, true) => "; no doorward runs, so the next try is when one is started, or by the same command".to_owned(),
+        (Some(at), false) => format!("; the next try is {}", clock::until(at, clock::now())),
+        (None, false) => String::new(),
+    };
+    let error = detail.last_error.clone().unwrap_or_default();
+    let ends = if detail.fingerprint.is_none() {
+        format!(", and `doorward certs delete {id}` ends that")
+    } else {
+        String::new()
+    };
+    format!("{id} could not be had: {error}{next}{ends}")
+}
+
+fn show(talk: &mut Talk, of: &str) -> Result<Box<Detail>, String> {
+    match talk.ask(Request::Show { of: of.to_owned() })? {
         Reply::Show(detail) => Ok(detail),
         _ => Err("the daemon gave an answer to another question".to_owned()),
     }

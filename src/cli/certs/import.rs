@@ -6,10 +6,10 @@ use clap::{Args, ValueEnum};
 
 use super::super::output::{Style, complain, safe, say, styled};
 use super::sources::{Collected, Found, collect};
-use super::{Common, DONE, FAILED, Offline, ask, print_json, refuse, tell, unexpected};
+use super::{Common, DONE, FAILED, ask, print_json, refuse, tell, unexpected};
 use crate::admin::certs::{Done, Import, Reply, Request, Secret};
 use crate::certs::foreign::Tool;
-use crate::cli::Daemon;
+use crate::cli::{Daemon, complete};
 
 /// Take certificates with their keys into doorward's storage, and serve them at once.
 ///
@@ -45,6 +45,7 @@ pub(in crate::cli) struct ImportArgs {
 #[command(after_help = "Example:\n  doorward certs replace example.com fullchain.pem privkey.pem")]
 pub(in crate::cli) struct ReplaceArgs {
     /// The certificate
+    #[arg(add = complete::ids())]
     id: String,
     /// A folder, the files of one certificate, or -
     #[arg(required = true, value_name = "DIR|FILE")]
@@ -139,7 +140,7 @@ pub(super) fn replace(args: &ReplaceArgs) -> u8 {
 
 /// Gives a certificate to the daemon, or to its storage.
 pub(in crate::cli) fn hand_over(daemon: &Daemon, import: Import) -> Result<Done, String> {
-    match ask(daemon, Offline::Yes, Request::Import(import))? {
+    match ask(daemon, Request::Import(import))? {
         Reply::Done(done) => Ok(done),
         _ => {
             unexpected();

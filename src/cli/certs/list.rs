@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::super::output::{Style, safe, say, styled};
-use super::{Common, DONE, Offline, ask, print_json, refuse, unexpected};
+use super::{Common, DONE, ask, print_json, refuse, unexpected};
 use crate::admin::certs::{Reply, Request, Row};
 use crate::cli::clock;
 
@@ -36,7 +36,7 @@ pub(in crate::cli) struct ListArgs {
 }
 
 pub(super) fn run(args: &ListArgs) -> u8 {
-    match ask(&args.common.daemon, Offline::Yes, Request::List) {
+    match ask(&args.common.daemon, Request::List) {
         Ok(Reply::List { mut certificates, disabled }) => {
             let now = clock::now();
             certificates.retain(|row| args.shows(row, now));
@@ -128,7 +128,7 @@ fn no_renewal(row: &Row) -> String {
 }
 
 /// The first of several, and how many more.
-pub(super) fn several(all: &[String]) -> String {
+pub(in crate::cli) fn several(all: &[String]) -> String {
     let Some((first, rest)) = all.split_first() else { return String::new() };
     let mut shown: String = first.chars().take(WIDE).collect();
     let mut left = rest.len();

@@ -15,11 +15,12 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::output::{Style, complain, safe, say, styled};
-use super::{DONE, Daemon, FAILED};
+use super::{DONE, Daemon, FAILED, complete};
 use crate::admin::certs::{Done, Reply, Request};
 
 pub(super) use ask::{ask, ask_running};
 pub(super) use import::hand_over;
+pub(super) use list::several;
 
 /// List, import, generate, replace, renew and explain certificates
 #[derive(Debug, Subcommand)]
@@ -48,6 +49,7 @@ pub(super) enum CertsVerb {
 #[command(after_help = "Example:\n  doorward certs rollback example.com")]
 pub(in crate::cli) struct RollbackArgs {
     /// The certificate
+    #[arg(add = complete::ids())]
     id: String,
     /// Also where that one has expired, or lacks a name of the present one
     #[arg(long)]
@@ -61,6 +63,7 @@ pub(in crate::cli) struct RollbackArgs {
 #[command(after_help = "Example:\n  doorward certs revoke cert-0123456789ab --reason key-compromise")]
 pub(in crate::cli) struct RevokeArgs {
     /// The certificate
+    #[arg(add = complete::ids())]
     id: String,
     /// Why (RFC 5280 §5.3.1)
     #[arg(long, default_value = "unspecified", value_parser = ["unspecified", "key-compromise", "superseded", "cessation"])]
@@ -76,6 +79,7 @@ pub(in crate::cli) struct RevokeArgs {
 #[command(after_help = "Example:\n  doorward certs delete old.example.com")]
 pub(in crate::cli) struct DeleteArgs {
     /// The certificate
+    #[arg(add = complete::ids())]
     id: String,
     /// Also where a route uses it
     #[arg(long)]
@@ -92,6 +96,7 @@ pub(in crate::cli) struct DeleteArgs {
 #[command(after_help = "Example:\n  doorward certs disable legacy.example.com")]
 pub(in crate::cli) struct SwitchArgs {
     /// The name, or a wildcard for all one label below
+    #[arg(add = complete::names())]
     name: String,
     #[command(flatten)]
     common: Common,
@@ -102,6 +107,7 @@ pub(in crate::cli) struct SwitchArgs {
 #[command(after_help = "Example:\n  doorward certs enable legacy.example.com")]
 pub(in crate::cli) struct EnableArgs {
     /// The name, as it was disabled
+    #[arg(add = complete::disabled())]
     name: String,
     #[command(flatten)]
     common: Common,
@@ -117,15 +123,6 @@ pub(super) struct Common {
     pub(super) daemon: Daemon,
 }
 
-/// Where a verb may work with no doorward running: on the storage of the config.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Offline {
-    /// It may.
-    Yes,
-    /// It needs a running one.
-    No,
-}
-
 pub(super) fn run(verb: &CertsVerb) -> u8 {
     match verb {
         CertsVerb::List(args) => list::run(args),
@@ -137,24 +134,20 @@ pub(super) fn run(verb: &CertsVerb) -> u8 {
         CertsVerb::Renew(args) => generate::renew(args),
         CertsVerb::Export(args) => export::run(args),
         CertsVerb::Budget(args) => budget::run(args),
-        CertsVerb::Rollback(args) => {
-            do_it(&args.common, Offline::Yes, Request::Rollback { id: args.id.clone(), force: args.force })
-        }
+        CertsVerb::Rollback(args) => do_it(&args.common, Request::Rollback { id: args.id.clone(), force: args.force }),
         CertsVerb::Revoke(args) => {
             let request = Request::Revoke { id: args.id.clone(), reason: args.reason.clone() };
-            do_it(&args.common, Offline::No, request)
+            do_it(&args.common, request)
         }
-        CertsVerb::Delete(args) => {
-            do_it(&args.common, Offline::Yes, Request::Delete { id: args.id.clone(), force: args.force })
-        }
-        CertsVerb::Disable(args) => do_it(&args.common, Offline::Yes, Request::Disable { name: args.name.clone() }),
-        CertsVerb::Enable(args) => do_it(&args.common, Offline::Yes, Request::Enable { name: args.name.clone() }),
+        CertsVerb::Delete(args) => do_it(&args.common, Request::Delete { id: args.id.clone(), force: args.force }),
+        CertsVerb::Disable(args) => do_it(&args.common, Request::Disable { name: args.name.clone() }),
+        CertsVerb::Enable(args) => do_it(&args.common, Request::Enable { name: args.name.clone() }),
     }
 }
 
 /// Has something done, and says what came of it.
-fn do_it(common: &Common, offline: Offline, request: Request) -> u8 {
-    match ask(&common.daemon, offline, request) {
+fn do_it(common: &Common, request: Request) -> u8 {
+    match ask(&common.daemon, request) {
         Ok(Reply::Done(done)) => tell(common.json, &done),
         Ok(_) => unexpected(),
         Err(error) => refuse(common.json, &error),

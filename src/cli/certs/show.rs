@@ -5,23 +5,23 @@ use std::fmt::Write as _;
 use clap::Args;
 
 use super::super::output::{Style, safe, say, styled};
-use super::{Common, DONE, Offline, ask, print_json, refuse, unexpected};
+use super::{Common, DONE, ask, print_json, refuse, unexpected};
 use crate::admin::certs::{Detail, Reply, Request, Row};
-use crate::cli::clock;
+use crate::cli::{clock, complete};
 
 /// Show all about one certificate: chain, names, key, fingerprints, versions, attempts, where it is served.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  doorward certs show cert-0123456789ab\n  doorward certs show www.example.com")]
 pub(in crate::cli) struct ShowArgs {
     /// The certificate's id, or a name that it serves
-    #[arg(value_name = "ID|NAME")]
+    #[arg(add = complete::ids_and_names(), value_name = "ID|NAME")]
     of: String,
     #[command(flatten)]
     common: Common,
 }
 
 pub(super) fn run(args: &ShowArgs) -> u8 {
-    match ask(&args.common.daemon, Offline::Yes, Request::Show { of: args.of.clone() }) {
+    match ask(&args.common.daemon, Request::Show { of: args.of.clone() }) {
         Ok(Reply::Show(detail)) if args.common.json => {
             print_json(&detail);
             DONE
@@ -62,6 +62,7 @@ fn render(detail: &Detail, now: i64) -> String {
     line("renewed by", Some(renewed_by(row)));
     line("next renewal", row.next_renewal.map(|at| format!("{} ({})", clock::date(at), clock::until(at, now))));
     line("key", detail.key.clone());
+    line("profile", detail.profile.clone());
     line("serial", detail.serial.clone());
     line("SHA-256", detail.fingerprint.clone());
     line("key SHA-256", detail.key_fingerprint.clone());

@@ -7,8 +7,8 @@ use super::add::{LOCK, shown};
 use super::place::Place;
 use super::table::Table;
 use super::{Failure, say_json};
-use crate::cli::DONE;
 use crate::cli::output::{Style, complain, say, styled};
+use crate::cli::{DONE, complete};
 use crate::config::DnsSolver;
 use crate::dns::{self, Intent};
 
@@ -28,6 +28,7 @@ pub(in crate::cli) struct ListArgs {
 #[command(after_help = "Example:\n  doorward dns remove 1")]
 pub(in crate::cli) struct RemoveArgs {
     /// The solver
+    #[arg(add = complete::solvers())]
     id: String,
     /// What was removed, as JSON
     #[arg(long)]

@@ -12,6 +12,8 @@ mod records;
 mod table;
 mod test;
 
+pub(super) use place::known;
+
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 
 use super::output::complain;

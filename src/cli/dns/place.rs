@@ -21,6 +21,19 @@ pub(super) struct Place {
     storage: Option<PathBuf>,
 }
 
+/// The ids of all solvers and their zones, for completion: nothing is made where it is missing.
+pub(in crate::cli) async fn known(config: Option<PathBuf>, storage: Option<PathBuf>) -> Option<Vec<(String, String)>> {
+    let place = Place { config, storage };
+    let StorageConfig::File { path } = place.config().ok()?.storage;
+    if !place.storage.as_ref().unwrap_or(&path).exists() {
+        return None;
+    }
+    let (_, _, solvers) = place.solvers().await.ok()?;
+    let zones = |zones: &[_]| zones.iter().map(ToString::to_string).collect::<Vec<String>>().join(", ");
+    let one = |solver: &Arc<crate::dns::Solver>| (solver.config.id.clone(), zones(&solver.config.zones));
+    Some(solvers.all().iter().map(one).collect())
+}
+
 impl Place {
     /// What the config says; the defaults where there is none at the usual place.
     pub(super) fn config(&self) -> Result<Config, Failure> {

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::place::Place;
 use super::{Failure, say_json};
 use crate::cli::output::{Style, say, styled};
-use crate::cli::{DONE, FAILED};
+use crate::cli::{DONE, FAILED, complete};
 use crate::dns::{TxtRecord, challenge_name};
 use crate::names::HostPattern;
 
@@ -22,6 +22,7 @@ const LOCK: &str = "dns-test";
 #[command(after_help = "Example:\n  doorward dns test 1 www.example.org")]
 pub(in crate::cli) struct TestArgs {
     /// The solver
+    #[arg(add = complete::solvers())]
     id: String,
     /// A name that a certificate could be for
     #[arg(value_parser = HostPattern::parse)]
