@@ -9,7 +9,7 @@ use prometheus::IntCounter;
 use crate::app::{Options, StartError, build};
 use crate::certs::Challenges;
 use crate::config::{self, Challenge, Config, ListenerProtocol};
-use crate::listen::{Permits, Shared, Worker};
+use crate::listen::{Peers, Permits, Shared, Worker};
 use crate::metrics::Metrics;
 use crate::net;
 use crate::proxy::{AccessLog, Settings};
@@ -96,6 +96,7 @@ fn shared(config: &Config, options: &Options, challenges: &Arc<Challenges>) -> R
         disabled: Arc::clone(options.table.disabled()),
         access,
         permits: Permits::new(CONNECTIONS, CONNECTIONS),
+        peers: Peers::default(),
         restarts: IntCounter::new("restarts", "Workers that panicked.")?,
     })
 }
