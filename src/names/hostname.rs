@@ -1,7 +1,7 @@
 //! [`Hostname`]: a checked, canonical host, a DNS name or an IP address.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -143,9 +143,10 @@ impl Normalized {
     /// # Errors
     /// [`NameError`], as [`Hostname::parse`].
     pub fn new(text: &str) -> Result<Self, NameError> {
-        let text = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
-        if text.contains(':') {
-            let ip: IpAddr = text.parse().map_err(|_| NameError::Character)?;
+        // Brackets are for IPv6 alone (RFC 3986 §3.2.2): `[app.example.com]` is no other way to write that name.
+        let bracketed = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+        if bracketed.is_some() || text.contains(':') {
+            let ip: Ipv6Addr = bracketed.unwrap_or(text).parse().map_err(|_| NameError::Character)?;
             return Ok(Self::copy(&ip.to_string()));
         }
         let text = text.strip_suffix('.').unwrap_or(text);
@@ -270,6 +271,8 @@ mod tests {
             ("a b", NameError::Character),
             ("a\0b", NameError::Character),
             ("-a.b", NameError::Character),
+            ("[a]", NameError::Character),
+            ("[192.0.2.1]", NameError::Character),
             ("bücher.example", NameError::Character),
             ("1.2.3", NameError::Number),
             ("1.2.3.4.5", NameError::Number),
