@@ -1,15 +1,13 @@
-//! What a handshake and a request cost before any byte moves: choosing a certificate and a route among 10,000
-//! names. `cargo bench --bench select`.
+//! What a handshake costs before any byte moves: choosing a certificate among 10,000 names, and changing one of them.
+//! `cargo bench --bench select`. Routes are among the steps of `data_plane`.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use doorward::backend::{Registry, StickyKey};
+use doorward::certs;
 use doorward::certs::{Ask, Certificate, Choice, PemPart, PemParts, SignatureScheme};
-use doorward::config::{BackendAddress, CertificateId, Route, RouteHost};
-use doorward::names::HostPattern;
-use doorward::{certs, route};
+use doorward::config::CertificateId;
 use rcgen::{CertificateParams, KeyPair};
 
 const NAMES: usize = 10_000;
@@ -17,9 +15,6 @@ const NAMES: usize = 10_000;
 fn main() {
     divan::main();
 }
-
-const LISTENER: std::net::SocketAddr =
-    std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 443);
 
 fn name(n: usize) -> String {
     format!("app-{n}.customer-{}.example.com", n % 100)
@@ -87,28 +82,4 @@ fn swap_one_certificate(bencher: divan::Bencher<'_, '_>) {
     let pem = CertificateParams::new(vec![name(1)]).expect("a name").self_signed(&key).expect("a certificate").pem();
     let new = Arc::new(certificate(&name(1), &pem, &key.serialize_pem()));
     bencher.bench_local(move || table.insert(black_box(new.clone())));
-}
-
-#[divan::bench]
-fn route_by_host_and_path(bencher: divan::Bencher<'_, '_>) {
-    let backend: BackendAddress = BackendAddress::Socket(([127, 0, 0, 1], 3000).into());
-    let routes: Vec<Arc<Route>> = (0..NAMES)
-        .flat_map(|n| ["/", "/api"].map(|path| (n, path)))
-        .map(|(n, path)| {
-            let host = RouteHost::Pattern(HostPattern::parse(&name(n)).expect("a name"));
-            let route = Route::new(vec![host], vec![backend.clone()]);
-            Arc::new(Route { name: format!("{}{path}", name(n)), path: path.into(), ..route })
-        })
-        .collect();
-    let configs = routes.iter().map(|route| &route.backend);
-    let backends = Registry::new(StickyKey::new(b"bench")).backends(configs).expect("backends");
-    let table = route::Table::new(&routes, &backends).expect("no conflict");
-    let names: Vec<String> = (0..NAMES).map(name).collect();
-    let mut n = 0;
-    bencher.bench_local(move || {
-        n = (n + 7919) % NAMES;
-        assert!(
-            table.find(black_box(&names[n]), black_box(b"/api/users"), LISTENER).is_ok_and(|found| found.is_some())
-        );
-    });
 }
