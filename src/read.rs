@@ -35,7 +35,7 @@ pub fn file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 /// The file's text, of at most `most` bytes.
 ///
 /// # Errors
-/// As [`file`]; [`io::ErrorKind::InvalidData`] where it is not UTF-8.
+/// As [`file()`]; [`io::ErrorKind::InvalidData`] where it is not UTF-8.
 pub fn text(path: &Path, most: u64) -> io::Result<String> {
     String::from_utf8(file(path, most)?).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
 }
