@@ -49,7 +49,7 @@ pub struct Link {
     peer: Option<IpAddr>,
 }
 
-/// What counts a connection as in flight while it lives.
+/// What counts a connection as open and in flight while it lives.
 #[derive(Debug)]
 pub struct InFlight {
     _flight: Flight,
@@ -69,12 +69,11 @@ impl Connection {
         Verdict(Rc::clone(&self.flight.local))
     }
 
-    /// The connection itself, for another protocol, with what counts it as in flight.
+    /// The connection itself, for another protocol: the bytes, what came, what has yet to go, and what counts it.
     #[must_use]
-    pub fn into_link(self) -> (Link, InFlight) {
-        // Whoever takes the link apart may leave out what counts it.
-        let open = self.link.open.again();
-        (*self.link, InFlight { _flight: self.flight, _open: open })
+    pub fn into_parts(self) -> (Stream, Inbox, Outbox, InFlight) {
+        let Link { io, inbox, outbox, open, .. } = *self.link;
+        (io, inbox, outbox, InFlight { _flight: self.flight, _open: open })
     }
 }
 

@@ -91,11 +91,6 @@ impl Open {
         }
         Self(Arc::clone(standing))
     }
-
-    /// The same once more, to be kept in another place.
-    pub(super) fn again(&self) -> Self {
-        Self::one_more(&self.0, None)
-    }
 }
 
 impl Drop for Open {

@@ -9,7 +9,6 @@ use super::client::{Client, Entrance};
 use super::forward::connect;
 use super::tunnel::{End, Ended, Moved, Patience, Side, relay};
 use super::{Proxy, Snapshot};
-use crate::backend::Link;
 use crate::drain::Watch;
 use crate::names::Hostname;
 use crate::net::{Inbox, Outbox, Transport};
@@ -69,7 +68,7 @@ impl Proxy {
                 connection.verdict().succeeded();
                 let inbox = Inbox::with(first);
                 let from = End { io, inbox, outbox: Outbox::default() };
-                let (Link { io, inbox, outbox, .. }, _in_flight) = connection.into_link();
+                let (io, inbox, outbox, _in_flight) = connection.into_parts();
                 let to = End { io, inbox, outbox };
                 let mut ends = Ends { client: from, backend: to, are_done: false };
                 let patience = Patience::from(&settings.timeouts);

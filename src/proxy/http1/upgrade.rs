@@ -7,7 +7,7 @@ use super::super::access_log::Record;
 use super::super::{Proxy, headers, tunnel};
 use super::Next;
 use super::wire::Wire;
-use crate::backend::{Connection, Link};
+use crate::backend::Connection;
 use crate::http1::ResponseHead;
 use crate::net::{Deadline, Transport};
 
@@ -34,7 +34,7 @@ pub(super) async fn tunnel<IO: Transport>(
     let inbox = std::mem::take(&mut wire.inbox);
     let outbox = std::mem::take(&mut wire.outbox);
     let mut client = tunnel::End { io: &mut wire.io, inbox, outbox };
-    let (Link { io, inbox, outbox, .. }, _in_flight) = connection.into_link();
+    let (io, inbox, outbox, _in_flight) = connection.into_parts();
     let mut backend = tunnel::End { io, inbox, outbox };
     proxy.metrics.tunnels.inc();
     let moved = |moved: tunnel::Moved| (record.bytes_in, record.bytes_out) = (moved.up, moved.down);

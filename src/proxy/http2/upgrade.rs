@@ -14,7 +14,7 @@ use super::super::access_log::Record;
 use super::super::{Proxy, tunnel as relay};
 use super::allowance::Allowance;
 use super::head::http_head;
-use crate::backend::{Connection, Link};
+use crate::backend::Connection;
 use crate::http1::{Framing, ResponseHead};
 use crate::net::{Deadline, Inbox, Outbox, Transport};
 
@@ -45,7 +45,7 @@ pub(super) async fn tunnel(
     let allowance = Rc::clone(allowance);
     let stream = Stream { recv, send, allowance, read: Bytes::new(), ended: false };
     let mut client = relay::End { io: stream, inbox: Inbox::new(), outbox: Outbox::default() };
-    let (Link { io, inbox, outbox, .. }, _in_flight) = connection.into_link();
+    let (io, inbox, outbox, _in_flight) = connection.into_parts();
     let mut backend = relay::End { io, inbox, outbox };
     let patience = relay::Patience::from(&proxy.settings().timeouts);
     proxy.metrics.tunnels.inc();
