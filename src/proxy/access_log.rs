@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::asked::Asked;
 use super::client::Client;
-use super::{Proxy, Snapshot};
+use super::{Proxy, Settings, Snapshot};
 use crate::backend::BackendAddress;
 use crate::config;
 use crate::http1::RequestHead;
@@ -140,17 +140,18 @@ impl AccessSink {
 }
 
 impl Record {
-    pub(super) fn begin(proxy: &Proxy) -> Self {
-        Self::counted(proxy, proxy.metrics.under_way.clone())
+    pub(super) fn begin(proxy: &Proxy, settings: &Settings) -> Self {
+        Self::counted(proxy, settings, proxy.metrics.under_way.clone())
     }
 
     /// The record of a connection that is passed on whole.
     pub(super) fn begin_raw(proxy: &Proxy, route: (Rc<Snapshot>, usize)) -> Self {
         let open = proxy.metrics.raw_open(&route.0.routes.routes()[route.1]);
-        Self { route: Some(route), ..Self::counted(proxy, open) }
+        let record = Self::counted(proxy, &route.0, open);
+        Self { route: Some(route), ..record }
     }
 
-    fn counted(proxy: &Proxy, gauge: IntGauge) -> Self {
+    fn counted(proxy: &Proxy, settings: &Settings, gauge: IntGauge) -> Self {
         gauge.inc();
         Self {
             id: proxy.request_id(),
@@ -158,7 +159,7 @@ impl Record {
             route: None,
             endpoint: None,
             host: None,
-            access: proxy.settings().access,
+            access: settings.access,
             status: 0,
             bytes_in: 0,
             bytes_out: 0,

@@ -103,7 +103,7 @@ async fn one<IO: Transport>(
     };
     let settings = proxy.settings();
     wire.borrow_mut().begin(framing, settings.limits.request_body_bytes);
-    let mut record = Record::begin(proxy);
+    let mut record = Record::begin(proxy, &settings);
     let mut response = ResponseHead::default();
     let body = RequestBody { wire: Rc::clone(wire), settings: Rc::clone(&settings) };
     let request = Request { head, body, framing, client, deadline, extended: None };
@@ -143,7 +143,7 @@ async fn refuse<IO: Transport>(
     deadline: &Deadline,
     failure: Failure,
 ) -> Next {
-    let mut record = Record::begin(proxy);
+    let mut record = Record::begin(proxy, &proxy.settings());
     let next = fail(proxy, wire, head, deadline, failure, &mut record).await;
     record.end(proxy, client, head, "HTTP/1.1");
     next

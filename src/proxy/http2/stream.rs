@@ -51,7 +51,7 @@ impl Stream {
     ) -> Self {
         let settings = proxy.settings();
         let (parts, recv) = request.into_parts();
-        let record = Record::begin(proxy);
+        let record = Record::begin(proxy, &settings);
         let mut head = RequestHead::default();
         let framing = read_head(&parts, &recv, &settings.limits, &mut head);
         Self {
