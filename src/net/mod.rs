@@ -9,7 +9,7 @@ pub mod memory;
 mod outbox;
 pub mod proxy_protocol;
 mod sockets;
-mod spare;
+pub(crate) mod spare;
 pub mod systemd;
 mod transport;
 

@@ -3,7 +3,7 @@
 //! A connection that waits gives its buffers away, and the next one that has something to do takes them, warm in
 //! the processor's caches: neither memory for all who wait, nor an allocation for each request.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use bytes::BytesMut;
 
@@ -17,6 +17,7 @@ const LARGEST: usize = 16 * 1024;
 thread_local! {
     static TEXTS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
     static INPUTS: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+    static GATHERED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// An empty buffer for text, with whatever capacity it had.
@@ -44,6 +45,17 @@ pub(super) fn keep_input(mut input: BytesMut) {
     if input.try_reclaim(1024) && input.capacity() <= LARGEST {
         INPUTS.with_borrow_mut(|all| keep(all, input));
     }
+}
+
+/// The one large buffer for what a flush gathers, empty; with no capacity where it is in use.
+pub(crate) fn gathered() -> Vec<u8> {
+    GATHERED.take()
+}
+
+/// Gives the large buffer back, for the next flush of whichever connection: they come one after the other.
+pub(crate) fn keep_gathered(mut text: Vec<u8>) {
+    text.clear();
+    GATHERED.set(text);
 }
 
 fn keep<T>(all: &mut Vec<T>, one: T) {

@@ -3,7 +3,7 @@
 //! The h2 crate flushes after every frame. Gathering what all streams of a connection have to say until its
 //! task has run makes one TLS record and one system call of many.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::net::Transport;
+use crate::net::{Transport, spare};
 
 /// What is gathered at the most before it is written anyway.
 const GATHER: usize = 32 * 1024;
@@ -19,11 +19,6 @@ const GATHER: usize = 32 * 1024;
 const LARGE: usize = 8 * 1024;
 /// What fits here is not worth the thread's spare buffer.
 const FIRST: usize = 1024;
-
-thread_local! {
-    /// A large buffer that no connection uses for now.
-    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
 
 /// The stream as the h2 crate has it. [`Flusher`] is the other handle to the same stream.
 #[derive(Debug)]
@@ -94,8 +89,7 @@ impl<IO: Transport> Inner<IO> {
         self.sent = 0;
         self.text.clear();
         if self.text.capacity() > LARGE {
-            // What one flush needed is there for the next, of whichever connection: they come one after the other.
-            SPARE.set(std::mem::take(&mut self.text));
+            spare::keep_gathered(std::mem::take(&mut self.text));
         }
         Poll::Ready(Ok(()))
     }
@@ -121,7 +115,7 @@ impl<IO: Transport> Inner<IO> {
             self.sent = 0;
         }
         if self.text.len() + length > self.text.capacity().max(FIRST) {
-            let more = SPARE.take();
+            let more = spare::gathered();
             if more.capacity() > self.text.capacity() {
                 let less = std::mem::replace(&mut self.text, more);
                 self.text.extend_from_slice(&less);
