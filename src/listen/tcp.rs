@@ -91,10 +91,12 @@ fn serve(
 /// Serves a connection that another worker took, and that is counted already.
 pub(super) fn take(context: &Rc<Context>, taken: Taken) {
     let Taken { listener, stream, peer, permit } = taken;
-    context.metrics.load.dec();
     match TcpStream::from_std(stream) {
-        Ok(stream) => spawn(context, &listener, stream, peer, permit),
-        Err(error) => tracing::error!(%peer, %error, "a connection that another worker took cannot be served"),
+        Ok(stream) => run(context, &listener, stream, peer, permit),
+        Err(error) => {
+            context.metrics.load.dec();
+            tracing::error!(%peer, %error, "a connection that another worker took cannot be served");
+        }
     }
 }
 
@@ -105,11 +107,22 @@ fn spawn(
     peer: SocketAddr,
     permit: Option<OwnedSemaphorePermit>,
 ) {
+    context.metrics.load.inc();
+    run(context, listener, stream, peer, permit);
+}
+
+/// Runs a connection that counts towards the worker's load.
+fn run(
+    context: &Rc<Context>,
+    listener: &Arc<Listener>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    permit: Option<OwnedSemaphorePermit>,
+) {
     let (context, listener) = (Rc::clone(context), Arc::clone(listener));
     let drain = context.drain.watch();
     context.metrics.accepted.inc();
     context.metrics.open.inc();
-    context.metrics.load.inc();
     tokio::task::spawn_local(async move {
         let _open = Open(&context);
         connection::serve(&context, &listener, stream, peer, drain).await;
