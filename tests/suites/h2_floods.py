@@ -56,6 +56,23 @@ def drain(h2):
     return away
 
 
+def paced(h2, after, pause):
+    """Requests one by one, each followed after a pause by the frames `after` its stream, until the client is sent away.
+    Returns how many there were, and what tells that it was."""
+    away = drain(h2)
+    h2.sock.settimeout(5)
+    n = 0
+    try:
+        while n < 1500 and not away.is_set():
+            h2.sock.sendall(frame(HEADERS, BOTH, stream(n), SLOW))
+            time.sleep(pause)
+            h2.sock.sendall(after(stream(n)))
+            n += 1
+    except OSError:
+        pass
+    return n, away
+
+
 def flood(tally, door, origin, what, make, most=200_000, prepare=b"", reads=True, cpu=4.0, in_flight=300, ends=True, each=50):
     origin.most = 0
     memory, used = door.memory(), door.cpu()
@@ -110,17 +127,7 @@ def run(tally):
         # One by one, so that each reaches the app before it is taken back.
         origin.most = 0
         with H2(door) as h2:
-            away = drain(h2)
-            h2.sock.settimeout(5)
-            n = 0
-            try:
-                while n < 1500 and not away.is_set():
-                    h2.sock.sendall(frame(HEADERS, BOTH, stream(n), SLOW))
-                    time.sleep(0.002)
-                    h2.sock.sendall(frame(RST, 0, stream(n), u32(CANCEL)))
-                    n += 1
-            except OSError:
-                pass
+            n, away = paced(h2, lambda s: frame(RST, 0, s, u32(CANCEL)), 0.002)
             tally.check(n < 1500 or away.wait(5), "paced reset: the client is sent away", n)
             tally.check(origin.most <= 300, "paced reset: in flight", origin.most)
             print(f"  paced reset: {n} sent, {origin.most} in flight", flush=True)
@@ -134,17 +141,7 @@ def run(tally):
                             ("PRIORITY of 4 bytes", lambda s: frame(PRIORITY, 0, s, u32(0)))]:
             origin.most = 0
             with H2(door) as h2:
-                away = drain(h2)
-                h2.sock.settimeout(5)
-                n = 0
-                try:
-                    while n < 1500 and not away.is_set():
-                        h2.sock.sendall(frame(HEADERS, BOTH, stream(n), SLOW))
-                        time.sleep(0.001)
-                        h2.sock.sendall(fault(stream(n)))
-                        n += 1
-                except OSError:
-                    pass
+                n, away = paced(h2, fault, 0.001)
                 tally.check(away.wait(5), f"MadeYouReset by {what}: the client is sent away", n)
                 tally.check(origin.most <= 300, f"MadeYouReset by {what}: in flight", origin.most)
                 print(f"  MadeYouReset by {what}: {n} sent, {origin.most} in flight", flush=True)

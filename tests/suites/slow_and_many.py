@@ -217,17 +217,23 @@ def _asked(sock):
     return sock
 
 
+def _connected(door, most):
+    """Connections that do nothing: as many as there can be, and no more than `most`."""
+    held = []
+    for _ in range(most):
+        try:
+            held.append(socket.create_connection(door.https, timeout=1))
+        except OSError:
+            break
+    return held
+
+
 def descriptors(tally):
     """No descriptors left: it goes on, says so, and recovers."""
     origin = Origin()
     with Door([(HOST, origin.port, "")], limits={"RLIMIT_NOFILE": 200}) as door:
         tally.check(door.get()[0] == 200, "descriptors: before")
-        held = []
-        for _ in range(400):
-            try:
-                held.append(socket.create_connection(door.https, timeout=1))
-            except OSError:
-                break
+        held = _connected(door, 400)
         time.sleep(1)
         tally.check(door.alive, "descriptors: it lives")
         said = door.said("open files") + door.said("Too many open files") + door.said("connections are open")
@@ -238,12 +244,7 @@ def descriptors(tally):
         tally.check(wait(lambda: _ok(door), 10), "descriptors: it recovers")
         # While they are gone, a client that is in is still served.
         with door.http1() as sock:
-            held = []
-            for _ in range(300):
-                try:
-                    held.append(socket.create_connection(door.https, timeout=1))
-                except OSError:
-                    break
+            held = _connected(door, 300)
             time.sleep(0.5)
             statuses = []
             for _ in range(5):
