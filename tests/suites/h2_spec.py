@@ -69,6 +69,14 @@ class Suite:
         self.malformed(what, fields, flags, more)
         self.resets(what + " (a stream error)", [PROTOCOL], frame(HEADERS, flags, 1, block(fields)) + more)
 
+    def only_the_next_is_seen(self, what):
+        """Of what was sent since `clear` the backend saw no whole request, nor does it before the next one."""
+        with self.connection() as h2:
+            h2.ask(1, request(path="/next"))
+            got = h2.status()
+        seen = [request["target"] for request in self.origin.seen]
+        self.tally.check(got == 200 and seen == ["/next"], what, (got, seen))
+
     def answers(self, what, send, status=200, stream=1):
         with self.connection() as h2:
             h2.send(send)
@@ -287,9 +295,52 @@ def hpack(s):
         s.dies(f"HPACK: {what}", [COMPRESSION], frame(HEADERS, BOTH, 1, block_))
 
 
+def lengths_that_lie(s):
+    """Content-Length and DATA that differ, in one write and in one a frame, so that the fault is seen when the head was:
+    the backend must see no whole request (RFC 9113 §8.1.1)."""
+    end, empty = frame(DATA, ES, 1), frame(DATA, 0, 1)
+    piece = lambda data, flags=0: frame(DATA, flags, 1, data)
+    for what, length, frames in [
+        ("shorter than the body", "1", [piece(b"xx", ES)]),
+        ("longer than the body", "3", [piece(b"xx", ES)]),
+        ("longer, in pieces", "5", [piece(b"xx"), piece(b"xx", ES)]),
+        ("shorter, in pieces", "3", [piece(b"xx"), piece(b"xx", ES)]),
+        ("met, and then more", "2", [piece(b"xx"), piece(b"x", ES)]),
+        ("met, and then more, and no end", "2", [piece(b"xx"), empty, piece(b"x")]),
+        ("0 with a body", "0", [piece(b"x", ES)]),
+        ("0 with a body behind nothing", "0", [empty, piece(b"x", ES)]),
+    ]:
+        head = frame(HEADERS, EH, 1, block(request("POST", extra=[("content-length", length)])))
+        for how, writes in [("", [head + b"".join(frames)]), (", one by one", [head, *frames])]:
+            s.origin.clear()
+            with s.connection() as h2:
+                for write in writes:
+                    h2.quietly(write)
+                    # Until it is read: what comes at once is judged at once.
+                    if write is not writes[-1]:
+                        h2.alive()
+                got = h2.status()
+                ok = got in ("closed", 400) or isinstance(got, tuple) and got[1] == PROTOCOL
+                s.tally.check(ok, f"a length {what}{how} (8.1.1)", got)
+            s.only_the_next_is_seen(f"a length {what}{how}: never whole")
+    for what, length, frames in [("0", "0", [end]), ("0, after nothing", "0", [empty, end]), ("2", "2", [piece(b"xx"), end]),
+                                 ("2, in pieces", "2", [piece(b"x"), piece(b"x"), empty, end]),
+                                 ("2, with trailers", "2", [piece(b"xx"), frame(HEADERS, BOTH, 1, literal("x-sum", "1"))])]:
+        s.origin.clear()
+        with s.connection() as h2:
+            h2.send(frame(HEADERS, EH, 1, block(request("POST", extra=[("content-length", length)]))))
+            for part in frames:
+                h2.alive()
+                s.tally.check(not s.origin.seen, f"a length of {what}: not whole before its end", s.origin.seen)
+                h2.send(part)
+            got = h2.status()
+        s.tally.check(got == 200, f"a length of {what}, ended later", got)
+        bodies = [len(request["body"]) for request in s.origin.seen]
+        s.tally.check(bodies == [int(length)], f"a length of {what}, ended later: seen once, whole", bodies)
+
+
 def requests(s):
     good = request()
-    post_end = lambda *data: b"".join(frame(DATA, ES if n == len(data) - 1 else 0, 1, part) for n, part in enumerate(data))
     for what, fields in [
         ("a name in capitals (8.2.1)", [*good, ("X-A", "b")]),
         ("an unknown pseudo-header (8.3)", [*good, (":x", "y")]),
@@ -351,15 +402,7 @@ def requests(s):
     for host in ["user@" + HOST, HOST + "/", HOST + "?x", HOST + "#x", HOST + ":", HOST + ":x", HOST + ":99999", HOST + ", " + HOST, "[::1",
                  HOST + ":443:443", "." + HOST, HOST + "\\", "a" * 260]:
         s.malformed(f"an authority {host!r}", request(authority=host))
-    for what, length, data in [("shorter", "1", [b"xx"]), ("longer", "3", [b"xx"]), ("longer, in pieces", "5", [b"xx", b"xx"]),
-                               ("shorter, in pieces", "3", [b"xx", b"xx"]), ("0 with a body", "0", [b"x"])]:
-        fields = request("POST", extra=[("content-length", length)])
-        s.origin.clear()
-        with s.connection() as h2:
-            h2.quietly(frame(HEADERS, EH, 1, block(fields)) + post_end(*data))
-            got = h2.status()
-            s.tally.check(got in ("closed", 400) or isinstance(got, tuple) and got[1] == PROTOCOL, f"a length {what} (8.1.1)", got)
-        s.tally.check(not s.origin.seen, f"a length {what}: never whole", s.origin.seen)
+    lengths_that_lie(s)
     s.strictly("a length and no body (8.1.1)", request("POST", extra=[("content-length", "1")]))
     for what, trailer in [("a pseudo-header", (":path", "/")), ("capitals", ("X-A", "b")), ("a line break", ("x", "a\r\nb")),
                           ("connection", ("connection", "x")), ("transfer-encoding", ("transfer-encoding", "chunked"))]:

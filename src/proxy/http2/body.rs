@@ -11,9 +11,10 @@ use h2::RecvStream;
 use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame};
 
-use super::super::{Snapshot, fate};
+use super::super::failure::Failure;
+use super::super::{Settings, Snapshot, fate};
 use crate::backend::RequestBodyError;
-use crate::http1::is_name;
+use crate::http1::{Framing, is_name};
 use crate::net::Deadline;
 
 /// How much a client may go on sending behind an answer that came early.
@@ -28,17 +29,45 @@ pub(super) struct Incoming {
 }
 
 /// A request's body, taken off its stream as the backend takes it: flow control holds the client back.
+///
+/// Over HTTP/1.1 a body ends with its last byte, over HTTP/2 with its stream: what comes between makes it malformed
+/// (RFC 9113 §8.1.1). So that no such request looks whole to the app, what meets the length waits for the stream's end.
 #[derive(Debug)]
 pub(super) struct RequestBody {
-    pub(super) incoming: Rc<Incoming>,
-    pub(super) settings: Rc<Snapshot>,
+    incoming: Rc<Incoming>,
+    settings: Rc<Snapshot>,
     /// Whether there is nothing to come.
-    pub(super) over: bool,
+    over: bool,
+    /// What is still to come of the length that the head tells.
+    left: Option<u64>,
+    held: Bytes,
 }
 
 impl Incoming {
     pub(super) fn new(recv: RecvStream) -> Self {
         Self { recv: RefCell::new(recv), taken: Cell::new(0) }
+    }
+
+    /// Waits for the end of a request that says it has no body, and has none so far.
+    pub(super) async fn ends(&self, settings: &Settings, deadline: &Deadline) -> Result<(), Failure> {
+        if self.recv.borrow().is_end_stream() {
+            return Ok(());
+        }
+        deadline.set(settings.timeouts.request_body);
+        poll_fn(|cx| {
+            let recv = &mut *self.recv.borrow_mut();
+            loop {
+                match recv.poll_data(cx) {
+                    Poll::Ready(None) => return Poll::Ready(Ok(())),
+                    Poll::Ready(Some(Ok(data))) if data.is_empty() => {}
+                    // The stream judges lengths itself, so there should be none; nor would it be the app's.
+                    Poll::Ready(Some(Ok(_))) => return Poll::Ready(Err(RequestBodyError::Malformed.into())),
+                    Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(Failure::gone())),
+                    Poll::Pending => return deadline.poll_passed(cx).map(|()| Err(Failure::slow_request())),
+                }
+            }
+        })
+        .await
     }
 
     /// What follows, for a tunnel: none while a body has it.
@@ -70,6 +99,19 @@ impl Incoming {
     }
 }
 
+impl RequestBody {
+    pub(super) fn new(incoming: &Rc<Incoming>, settings: &Rc<Snapshot>, framing: Framing) -> Self {
+        let left = if let Framing::Length(length) = framing { Some(length) } else { None };
+        Self {
+            incoming: Rc::clone(incoming),
+            settings: Rc::clone(settings),
+            over: framing == Framing::None,
+            left,
+            held: Bytes::new(),
+        }
+    }
+}
+
 impl Body for RequestBody {
     type Data = Bytes;
     type Error = RequestBodyError;
@@ -83,18 +125,33 @@ impl Body for RequestBody {
             return Poll::Ready(None);
         }
         let recv = &mut *this.incoming.recv.borrow_mut();
-        match ready!(recv.poll_data(cx)) {
-            Some(Ok(data)) => {
-                // Fails where the stream is gone, which the next poll tells.
-                let _ = recv.flow_control().release_capacity(data.len());
-                let taken = this.incoming.taken.get() + data.len() as u64;
-                this.incoming.taken.set(taken);
-                if taken > this.settings.limits.request_body_bytes.unwrap_or(u64::MAX) {
-                    return Poll::Ready(Some(Err(RequestBodyError::TooLarge)));
+        let data = loop {
+            match ready!(recv.poll_data(cx)) {
+                Some(Ok(data)) => {
+                    // Fails where the stream is gone, which the next poll tells.
+                    let _ = recv.flow_control().release_capacity(data.len());
+                    let taken = this.incoming.taken.get() + data.len() as u64;
+                    this.incoming.taken.set(taken);
+                    if taken > this.settings.limits.request_body_bytes.unwrap_or(u64::MAX) {
+                        return Poll::Ready(Some(Err(RequestBodyError::TooLarge)));
+                    }
+                    this.left = this.left.map(|left| left.saturating_sub(data.len() as u64));
+                    if this.left != Some(0) || recv.is_end_stream() && this.held.is_empty() {
+                        break Some(data);
+                    }
+                    if this.held.is_empty() {
+                        this.held = data;
+                    } else if !data.is_empty() {
+                        return Poll::Ready(Some(Err(RequestBodyError::Malformed)));
+                    }
                 }
-                Poll::Ready(Some(Ok(Frame::data(data))))
+                Some(Err(_)) => return Poll::Ready(Some(Err(RequestBodyError::Gone))),
+                None if this.held.is_empty() => break None,
+                None => break Some(std::mem::take(&mut this.held)),
             }
-            Some(Err(_)) => Poll::Ready(Some(Err(RequestBodyError::Gone))),
+        };
+        match data {
+            Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
             None => match ready!(recv.poll_trailers(cx)) {
                 Ok(fields) => {
                     this.over = true;

@@ -74,14 +74,15 @@ impl Stream {
         let deadline = proxy.timer.deadline();
         let mut response = ResponseHead::default();
         let respond = RefCell::new(respond);
+        let framing = match framing {
+            // The app would take the head for all of it.
+            Ok(Framing::Length(0)) => incoming.ends(&settings, &deadline).await.map(|()| Framing::Length(0)),
+            framing => framing,
+        };
         let result = match framing {
             Err(failure) => Err(failure),
             Ok(framing) => {
-                let body = RequestBody {
-                    incoming: Rc::clone(&incoming),
-                    settings: Rc::clone(&settings),
-                    over: framing == Framing::None,
-                };
+                let body = RequestBody::new(&incoming, &settings, framing);
                 let extended = extended.then_some(&b"websocket"[..]);
                 let request = Request { head: &head, body, framing, client: &client, deadline: &deadline, extended };
                 let interim = |interim: &ResponseHead| {
