@@ -73,6 +73,18 @@ fn rooms_that_only_compute_do_no_io() {
 }
 
 #[test]
+fn unsafe_code_stays_in_its_room() {
+    let told = ["allow(unsafe_code", "expect(unsafe_code", "warn(unsafe_code"];
+    let mut rooms: Vec<PathBuf> = sources()
+        .into_iter()
+        .filter(|(_, text)| told.iter().any(|lint| text.contains(lint)))
+        .map(|(path, _)| path)
+        .collect();
+    rooms.sort();
+    assert_eq!(rooms, [Path::new("net/resident.rs")], "Cargo.toml denies it to all others");
+}
+
+#[test]
 fn every_folder_is_a_known_room_with_a_face() {
     let mut faults = Vec::new();
     for (path, text) in sources() {

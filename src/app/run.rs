@@ -9,11 +9,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{App, State, status, watch};
 use crate::admin::command::{Command, Inbox};
 use crate::admin::view::RunState;
-use crate::net::systemd;
+use crate::net::{resident, systemd};
 
 /// A signal that comes so soon after the first is the same one: some supervisors (timeout(1), say) send it to the
 /// process and then to its group.
 const SAME_SIGNAL: Duration = Duration::from_millis(250);
+/// How often what orders and commands have left in memory is let go of.
+const TIDY: Duration = Duration::from_secs(3600);
 /// How long the control plane's tasks may take to end.
 const CONTROL_PLANE: Duration = Duration::from_secs(2);
 
@@ -76,6 +78,7 @@ async fn serve(state: &mut State, mut inbox: Inbox) -> std::io::Result<()> {
         workers = state.workers.len(),
         "ready"
     );
+    let mut tidy = tokio::time::interval(TIDY);
     loop {
         tokio::select! {
             _ = signals.hangup.recv() => drop(reload(state, &mut files).await),
@@ -101,6 +104,7 @@ async fn serve(state: &mut State, mut inbox: Inbox) -> std::io::Result<()> {
             },
             () = backends.endpoints_changed() => state.take_up_endpoints(),
             () = refresh.notified() => state.certificates.update(&state.config).await,
+            _ = tidy.tick() => resident::let_go_of_code(),
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
         }

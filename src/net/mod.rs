@@ -8,6 +8,7 @@ mod inbox;
 pub mod memory;
 mod outbox;
 pub mod proxy_protocol;
+pub mod resident;
 mod sockets;
 pub(crate) mod spare;
 pub mod systemd;
