@@ -53,13 +53,16 @@ class Lab:
         return self.running[contender.name]
 
     @contextmanager
-    def fresh(self, contender: Contender, certs: Path | None = None, connections: int = 2_048) -> Iterator[Running]:
+    def fresh(
+        self, contender: Contender, certs: Path | None = None, connections: int = 2_048, workers: int = 1,
+        cores: frozenset[int] | None = None,
+    ) -> Iterator[Running]:
         """The contender started anew, for one measurement."""
         self.count += 1
         home = self.home / f"{contender.name}-{self.count}"
         certs = certs or self.home / "certs"
-        cores = frozenset({self.proxy_core})
-        place = Place(home, free_port(), self.backend.port, certs, cores, connections)
+        cores = cores or frozenset({self.proxy_core})
+        place = Place(home, free_port(), self.backend.port, certs, cores, connections, workers)
         process, listening_in = contender.start(place)
         with process:
             name = next((certs / "folders").iterdir()).name

@@ -31,10 +31,10 @@ class Work:
 
 @dataclass(frozen=True)
 class Load:
-    """Runs loads on one core."""
+    """Runs loads on these cores."""
 
     tool: Path
-    core: int
+    cores: frozenset[int]
     ca: Path
 
     def h2load(self, port: int, name: str, path: str, requests: int, connections: int, streams: int, h1: bool = False,
@@ -73,7 +73,7 @@ class Load:
         return done.stdout
 
     def pin(self) -> None:
-        os.sched_setaffinity(0, {self.core})
+        os.sched_setaffinity(0, self.cores)
 
 
 def parse_h2load(text: str) -> Work:

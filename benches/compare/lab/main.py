@@ -47,7 +47,7 @@ def main() -> int:
             certificates(tools.load, home)
             raise_limits()
             os.sched_setaffinity(0, {cores[1]})
-            load = Load(tools.load, cores[1], home / "ca" / "root.pem")
+            load = Load(tools.load, frozenset({cores[1]}), home / "ca" / "root.pem")
             lab = Lab(home, *cores, load, options.seconds, [*doorwards, *peers], stack, options.idle)
             results = Results(about(lab), [contender.name for contender in lab.contenders], cases)
             results.about["tls"] = check(lab)

@@ -7,9 +7,11 @@ from .certificates import CERTIFICATE_CASES
 from .cpu import CPU_CASES
 from .idle import IDLE_CASES
 from .latency import LATENCY_CASES
+from .scaling import SCALING_CASES
 
 CASES: dict[str, Case] = {
-    case.id: case for case in (*CPU_CASES, *LATENCY_CASES, *IDLE_CASES, *CERTIFICATE_CASES)
+    case.id: case
+    for case in (*CPU_CASES, *LATENCY_CASES, *SCALING_CASES, *IDLE_CASES, *CERTIFICATE_CASES)
 }
 
 

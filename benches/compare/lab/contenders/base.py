@@ -37,6 +37,7 @@ class Place:
     cores: frozenset[int]
     connections: int = 2_048
     """Clients at once."""
+    workers: int = 1
     revision: int = 0
     """What one line of the config changes with, so that a reload has something to do."""
 

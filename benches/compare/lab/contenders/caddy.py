@@ -14,8 +14,8 @@ class Caddy(Contender):
         return f"Caddy {self.say('version').split()[0]}"
 
     def environment(self, place: Place) -> dict[str, str]:
-        # One core, as the others have one worker.
-        return {"GOMAXPROCS": "1", "HOME": str(place.home), "XDG_DATA_HOME": str(place.home / "data")}
+        # As many cores as the others have workers.
+        return {"GOMAXPROCS": str(place.workers), "HOME": str(place.home), "XDG_DATA_HOME": str(place.home / "data")}
 
     def prepare(self, place: Place) -> list[str]:
         idle = f"{KEEP_ALIVE_SECONDS}s"

@@ -23,7 +23,7 @@ class Doorward(Contender):
         # All limits and deadlines are as they come; metrics are on.
         config.write_text(
             f"""\
-workers = 1
+workers = {place.workers}
 
 [[listener]]
 address = "127.0.0.1:{place.port}"

@@ -18,7 +18,7 @@ class Haproxy(Contender):
         config.write_text(
             f"""\
 global
-    nbthread 1
+    nbthread {place.workers}
     maxconn {place.connections}
     no strict-limits
     stats socket {place.home}/admin.sock mode 600 level admin

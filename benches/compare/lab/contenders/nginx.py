@@ -31,7 +31,7 @@ class Nginx(Contender):
         longest = max(len(name) for name in names)
         config.write_text(
             f"""\
-worker_processes 1;
+worker_processes {place.workers};
 daemon off;
 pid {place.home}/nginx.pid;
 error_log stderr warn;
