@@ -81,10 +81,11 @@ impl Peer {
     }
 }
 
-/// Whether a worker with `theirs` has clearly more room than one with `ours`: by one while there are few, by a quarter
-/// where there are many, so that short connections are not passed about for nothing.
+/// Whether a worker with `theirs` has clearly more room than one with `ours`: at once where it has none, by three while
+/// there are few, by a quarter more where there are many. Short connections are not passed about for nothing: to give
+/// one away costs a tenth of a handshake.
 fn has_room(ours: i64, theirs: i64) -> bool {
-    theirs + theirs / 4 < ours
+    theirs + theirs / 4 + theirs.min(2) < ours
 }
 
 #[cfg(test)]
@@ -118,7 +119,7 @@ mod tests {
 
     #[test]
     fn one_more_is_enough_where_there_are_few_and_not_where_there_are_many() {
-        assert!(has_room(1, 0) && has_room(2, 1) && !has_room(0, 0) && !has_room(1, 1));
-        assert!(!has_room(110, 100) && has_room(126, 100));
+        assert!(has_room(1, 0) && has_room(3, 1) && !has_room(0, 0) && !has_room(2, 1) && !has_room(4, 2));
+        assert!(has_room(5, 2) && !has_room(110, 100) && has_room(128, 100));
     }
 }
