@@ -2,7 +2,8 @@
 //!
 //! A proxy sets a deadline several times a request and almost never reaches one. So setting is a store into
 //! a slot, and one task a worker looks the slots over ten times a second, only when one can be due.
-//! A deadline is thus met up to [`TICK`] late, never early.
+//! A deadline is thus met up to [`TICK`] late, never early. Where none is set any more the task sleeps until one is due:
+//! an idle worker's core stays asleep.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -11,7 +12,8 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// How often the slots are looked over.
 const TICK: Duration = Duration::from_millis(100);
@@ -32,8 +34,13 @@ pub struct Deadline {
 #[derive(Debug)]
 struct Slots {
     started: Instant,
-    /// The tick that has begun.
+    /// The tick that has begun, or that had when the task went to sleep.
     now: Cell<u64>,
+    /// Whether a deadline was set since the last look.
+    stirred: Cell<bool>,
+    /// Whether the task sleeps, and `now` stands still.
+    asleep: Cell<bool>,
+    wake: Rc<Notify>,
     /// No slot is due before this tick.
     next: Cell<u64>,
     list: RefCell<Vec<Slot>>,
@@ -57,11 +64,14 @@ impl Timer {
         let slots = Rc::new(Slots {
             started: Instant::now(),
             now: Cell::new(0),
+            stirred: Cell::new(false),
+            asleep: Cell::new(false),
+            wake: Rc::default(),
             next: Cell::new(OFF),
             list: RefCell::default(),
             free: RefCell::default(),
         });
-        tokio::task::spawn_local(tick(Rc::downgrade(&slots)));
+        tokio::task::spawn_local(look_over(Rc::downgrade(&slots), Rc::clone(&slots.wake)));
         Self { slots }
     }
 
@@ -80,6 +90,7 @@ impl Timer {
 impl Deadline {
     /// Sets it to `after` from now.
     pub fn set(&self, after: Duration) {
+        self.slots.stir();
         // One tick more: the current one has partly gone by.
         let ticks = u64::try_from(after.as_millis().div_ceil(TICK.as_millis())).unwrap_or(OFF / 2);
         let at = self.slots.now.get().saturating_add(ticks).saturating_add(1);
@@ -129,28 +140,62 @@ impl Drop for Deadline {
     }
 }
 
-async fn tick(slots: Weak<Slots>) {
-    let mut interval = tokio::time::interval(TICK);
-    interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    loop {
-        let instant = interval.tick().await;
-        let Some(slots) = slots.upgrade() else { return };
-        let now = u64::try_from((instant - slots.started).as_millis() / TICK.as_millis()).unwrap_or(OFF - 1);
-        slots.now.set(now);
-        if slots.next.get() > now {
-            continue;
+impl Slots {
+    /// A deadline is about to be set.
+    fn stir(&self) {
+        self.stirred.set(true);
+        if self.asleep.replace(false) {
+            self.now.set(self.tick());
+            self.wake.notify_one();
         }
-        let mut next = OFF;
-        let mut due = Vec::new();
-        for slot in slots.list.borrow_mut().iter_mut() {
-            if slot.at <= now {
-                due.extend(slot.waker.take());
-            } else {
-                next = next.min(slot.at);
+    }
+
+    /// The tick that begins or goes on now.
+    fn tick(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis() / TICK.as_millis()).unwrap_or(OFF - 1)
+    }
+
+    /// Wakes whoever is due; when to look again, none: when stirred.
+    fn look(&self) -> Option<Instant> {
+        let now = self.tick();
+        self.now.set(now);
+        if self.next.get() <= now {
+            let mut next = OFF;
+            let mut due = Vec::new();
+            for slot in self.list.borrow_mut().iter_mut() {
+                if slot.at <= now {
+                    due.extend(slot.waker.take());
+                } else {
+                    next = next.min(slot.at);
+                }
             }
+            self.next.set(next);
+            due.into_iter().for_each(Waker::wake);
         }
-        slots.next.set(next);
-        due.into_iter().for_each(Waker::wake);
+        let asleep = !self.stirred.replace(false);
+        self.asleep.set(asleep);
+        let again = if asleep { self.next.get() } else { now + 1 };
+        let millis = u64::try_from(TICK.as_millis()).ok()?.checked_mul(again)?;
+        self.started.checked_add(Duration::from_millis(millis))
+    }
+}
+
+impl Drop for Slots {
+    fn drop(&mut self) {
+        // The task sees that it is over.
+        self.wake.notify_one();
+    }
+}
+
+async fn look_over(slots: Weak<Slots>, wake: Rc<Notify>) {
+    while let Some(again) = slots.upgrade().map(|slots| slots.look()) {
+        match again {
+            Some(again) => tokio::select! {
+                () = tokio::time::sleep_until(again) => {}
+                () = wake.notified() => {}
+            },
+            None => wake.notified().await,
+        }
     }
 }
 
@@ -176,6 +221,30 @@ mod tests {
                 assert_eq!(deadline.bound(pin!(tokio::time::sleep(Duration::from_secs(60)))).await, Some(()));
                 deadline.set(Duration::from_secs(1));
                 assert_eq!(deadline.bound(std::future::pending::<()>()).await, None);
+            })
+            .await;
+    }
+    #[tokio::test(start_paused = true)]
+    async fn what_is_set_after_a_long_sleep_is_neither_early_nor_late() {
+        tokio::task::LocalSet::new()
+            .run_until(async {
+                let timer = Timer::spawn();
+                let (deadline, other) = (timer.deadline(), timer.deadline());
+                for pause in [Duration::from_millis(1), Duration::from_secs(1), Duration::from_secs(86_400)] {
+                    tokio::time::sleep(pause).await;
+                    assert!(timer.slots.asleep.get() || pause < 2 * TICK, "the task looks at nothing after {pause:?}");
+                    let begun = Instant::now();
+                    other.set(Duration::from_secs(100));
+                    deadline.set(Duration::from_secs(2));
+                    deadline.passed().await;
+                    let took = begun.elapsed();
+                    assert!(took >= Duration::from_secs(2) && took <= Duration::from_secs(2) + 3 * TICK, "{took:?}");
+                    deadline.clear();
+                    other.passed().await;
+                    let took = begun.elapsed();
+                    assert!(took >= Duration::from_secs(100) && took <= Duration::from_secs(101), "{took:?}");
+                    other.clear();
+                }
             })
             .await;
     }
