@@ -4,6 +4,7 @@ mod combinations;
 mod examples;
 mod faults;
 mod files;
+mod issuing;
 mod keys;
 mod mangled;
 
