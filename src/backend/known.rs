@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Weak};
 
-use super::names::{Found, Subject, spread};
+use super::resolved::{Found, Subject, spread};
 use super::{Backend, BackendAddress, Duty, Endpoint, Member, StickyKey, Target, Transport, TransportError};
 use crate::config::{self, Addresses, BackendTls};
 

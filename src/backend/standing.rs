@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::health::Health;
 use super::limit::Limit;
-use super::names::Resolved;
+use super::resolved::Resolved;
 use super::tally::Tally;
 use super::{BackendAddress, Duty};
 
