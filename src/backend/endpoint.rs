@@ -109,7 +109,7 @@ impl Endpoint {
         self.standing.limit.resize(self.max_connections);
         if self.check.is_none() {
             // Nobody is left to say that it is up.
-            self.standing.health.set_down(false);
+            self.standing.health.judged(None);
         }
     }
 
@@ -164,12 +164,18 @@ impl Endpoint {
 
     /// Whether it takes requests of clients that it has.
     pub(super) fn keeps_clients(&self) -> bool {
-        self.duty() != Duty::Off && !self.standing.health.is_down() && !self.is_ejected()
+        let is_well = !self.standing.health.is_down() && !self.is_ejected() && !self.leads_nowhere();
+        is_well && self.duty() != Duty::Off
     }
 
     /// Whether it failed too many requests and is left alone.
     pub(super) fn is_ejected(&self) -> bool {
         self.standing.health.is_ejected()
+    }
+
+    /// Whether its name is known to lead nowhere.
+    pub(super) fn leads_nowhere(&self) -> bool {
+        self.standing.leads_nowhere()
     }
 
     pub(super) fn room(&self) -> Room {

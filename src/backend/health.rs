@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
@@ -22,6 +23,8 @@ pub(super) const TICK: Duration = Duration::from_millis(50);
 pub(super) struct Health {
     /// The checks say that it cannot serve.
     down: AtomicBool,
+    /// Why they do, for people: no request asks.
+    why: ArcSwapOption<String>,
     /// Too many requests failed there.
     ejected: AtomicBool,
     /// Requests that failed in a row, of all workers.
@@ -33,10 +36,17 @@ impl Health {
         self.down.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_down(&self, down: bool) {
-        if self.is_down() != down {
-            self.down.store(down, Ordering::Relaxed);
+    /// What the checks say from now on: why it cannot serve, or that it can.
+    pub(super) fn judged(&self, why: Option<String>) {
+        if self.is_down() != why.is_some() {
+            self.down.store(why.is_some(), Ordering::Relaxed);
+            self.why.store(why.map(Arc::new));
         }
+    }
+
+    /// Why the checks say that it cannot serve.
+    pub(super) fn why(&self) -> Option<String> {
+        self.why.load().as_deref().cloned()
     }
 
     pub(super) fn is_ejected(&self) -> bool {
@@ -114,7 +124,7 @@ impl Judge {
             return;
         }
         self.against = 0;
-        health.set_down(!down);
+        health.judged(result.as_ref().err().map(ToString::to_string));
         let address = &endpoint.address;
         match result {
             Ok(()) => {

@@ -157,7 +157,15 @@ impl Known {
         match &written.address {
             BackendAddress::Service(name) => {
                 follows.push(self.follow(Subject::Service(name.clone())));
-                let targets = self.found.services.get(name).cloned().unwrap_or_default();
+                let targets = match self.found.services.get(name).cloned() {
+                    Some(Ok(targets)) => targets,
+                    // One that takes no connection, so that there is something that says why.
+                    Some(Err(_)) => {
+                        add(written.address.clone(), written.weight, 0, 0);
+                        return;
+                    }
+                    None => return,
+                };
                 let priorities: BTreeSet<u16> = targets.iter().map(|target| target.priority).collect();
                 for Target { priority, weight, host, port } in targets {
                     follows.push(self.follow(Subject::Host(host.clone())));
@@ -245,10 +253,8 @@ impl Making<'_> {
                 if let Some(duty) = self.known.duty(&settings.name, &address) {
                     endpoint.set_duty(duty);
                 }
-                if let (BackendAddress::Name(name, _), Some(resolved)) = (&address, &endpoint.standing.resolved)
-                    && let Some(addresses) = self.known.found.hosts.get(name)
-                {
-                    resolved.publish(Arc::clone(addresses));
+                if let Some(addresses) = self.known.found.addresses(&address) {
+                    endpoint.standing.lead(&addresses);
                 }
             }
         }

@@ -126,7 +126,7 @@ impl Registry {
                     Subject::Host(name) if !self.known().found.leads_somewhere(subject) => {
                         self.publish_host(name, Err(error))
                     }
-                    Subject::Service(name) => self.note_unknown_service(name),
+                    Subject::Service(name) => self.note_unknown_service(name, error),
                     Subject::Host(_) => {}
                 }
                 AGAIN
@@ -146,10 +146,8 @@ impl Registry {
         let addresses = Arc::new(addresses);
         known.found.hosts.insert(name.clone(), Arc::clone(&addresses));
         for endpoint in known.endpoints() {
-            if let (BackendAddress::Name(other, _), Some(resolved)) = (&endpoint.address, &endpoint.standing.resolved)
-                && other == name
-            {
-                resolved.publish(Arc::clone(&addresses));
+            if matches!(&endpoint.address, BackendAddress::Name(other, _) if other == name) {
+                endpoint.standing.lead(&addresses);
             }
         }
         if known.has_endpoints_of(&Subject::Host(name.clone())) {
@@ -157,19 +155,32 @@ impl Registry {
         }
     }
 
-    /// Nobody has to wait for what is not there.
-    fn note_unknown_service(&self, name: &Hostname) {
-        self.known().found.services.entry(name.clone()).or_default();
+    /// Nobody has to wait for what is not there; what was found before stays.
+    fn note_unknown_service(&self, name: &Hostname, error: String) {
+        let mut known = self.known();
+        if known.found.leads_somewhere(&Subject::Service(name.clone())) {
+            return;
+        }
+        let nowhere = Arc::new(Err(error.clone()));
+        for endpoint in known.endpoints() {
+            if matches!(&endpoint.address, BackendAddress::Service(other) if other == name) {
+                endpoint.standing.lead(&nowhere);
+            }
+        }
+        if known.found.services.insert(name.clone(), Err(error)).is_none() {
+            // An endpoint that says so takes the place of none at all.
+            self.endpoints_changed.notify_one();
+        }
     }
 
     fn publish_service(&self, name: &Hostname, targets: Vec<Target>) {
         let mut known = self.known();
-        if known.found.services.get(name) == Some(&targets) {
+        if known.found.services.get(name).is_some_and(|known| known.as_ref() == Ok(&targets)) {
             return;
         }
         let list: Vec<_> = targets.iter().map(|target| format!("{}:{}", target.host, target.port)).collect();
         tracing::info!(%name, endpoints = list.join(", "), "the service has these endpoints");
-        known.found.services.insert(name.clone(), targets);
+        known.found.services.insert(name.clone(), Ok(targets));
         drop(known);
         self.endpoints_changed.notify_one();
     }

@@ -26,9 +26,14 @@ impl Pools {
             if member.drain || !endpoint.takes_anybody() || tried.contains(&endpoint.id) {
                 continue;
             }
-            // Where all others are gone, one that fails requests is better than none. Nobody waits for one place
-            // while another is free.
-            let rank = (endpoint.is_ejected(), member.tier, endpoint.room());
+            let nowhere = endpoint.leads_nowhere();
+            if nowhere && !tried.is_empty() {
+                // What the last one said tells more.
+                continue;
+            }
+            // Where all others are gone, one that fails requests is better than none, and one whose name leads nowhere
+            // says at least that. Nobody waits for one place while another is free.
+            let rank = (nowhere, endpoint.is_ejected(), member.tier, endpoint.room());
             if best.is_none_or(|best| rank < best) {
                 best = Some(rank);
                 list.clear();

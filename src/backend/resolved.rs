@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 
-use super::Target;
+use super::{BackendAddress, Target};
 use crate::names::Hostname;
 
 /// A name that is looked up.
@@ -22,7 +23,7 @@ pub(super) enum Subject {
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) hosts: HashMap<Hostname, Arc<Addresses>>,
-    pub(super) services: HashMap<Hostname, Vec<Target>>,
+    pub(super) services: HashMap<Hostname, Result<Vec<Target>, String>>,
 }
 
 /// A name's addresses, or why there are none.
@@ -32,12 +33,15 @@ pub(super) type Addresses = Result<Vec<IpAddr>, String>;
 #[derive(Debug, Default)]
 pub(super) struct Resolved {
     current: ArcSwapOption<Addresses>,
+    /// Whether these are none. Beside them, as every request that may choose asks.
+    nowhere: AtomicBool,
     /// Wakes those who came before the first answer.
     first: Notify,
 }
 
 impl Resolved {
     pub(super) fn publish(&self, addresses: Arc<Addresses>) {
+        self.nowhere.store(addresses.is_err(), Ordering::Relaxed);
         self.current.store(Some(addresses));
         self.first.notify_waiters();
     }
@@ -58,6 +62,16 @@ impl Resolved {
         self.current.load().as_ref().and_then(|addresses| addresses.as_ref().as_ref().ok().cloned()).unwrap_or_default()
     }
 
+    /// Whether the name is known to lead nowhere.
+    pub(super) fn leads_nowhere(&self) -> bool {
+        self.nowhere.load(Ordering::Relaxed)
+    }
+
+    /// Why it does.
+    pub(super) fn error(&self) -> Option<String> {
+        self.current.load().as_ref().and_then(|addresses| addresses.as_ref().as_ref().err().cloned())
+    }
+
     /// Whether the name still leads to this address, as far as is known.
     pub(super) fn leads_to(&self, ip: IpAddr) -> bool {
         self.current.load().as_ref().is_none_or(|addresses| match &**addresses {
@@ -76,11 +90,21 @@ impl Found {
         }
     }
 
+    /// Where an endpoint's name leads, or why it leads nowhere, as far as that is known.
+    pub(super) fn addresses(&self, endpoint: &BackendAddress) -> Option<Arc<Addresses>> {
+        match endpoint {
+            BackendAddress::Name(name, _) => self.hosts.get(name).cloned(),
+            // Its targets are endpoints of their own.
+            BackendAddress::Service(name) => Some(Arc::new(Err(self.services.get(name)?.as_ref().err()?.clone()))),
+            _ => None,
+        }
+    }
+
     /// Whether anything was found for the name before.
     pub(super) fn leads_somewhere(&self, subject: &Subject) -> bool {
         match subject {
             Subject::Host(name) => self.hosts.get(name).is_some_and(|addresses| addresses.is_ok()),
-            Subject::Service(name) => self.services.get(name).is_some_and(|targets| !targets.is_empty()),
+            Subject::Service(name) => self.services.get(name).is_some_and(|targets| targets.is_ok()),
         }
     }
 }

@@ -6,7 +6,8 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Backend, BackendAddress, Duty, Member};
+use super::resolved::Resolved;
+use super::{Backend, BackendAddress, Duty, Endpoint, Member};
 
 /// One endpoint's counts.
 #[derive(Debug, Default)]
@@ -44,8 +45,10 @@ pub struct EndpointReport {
     pub duty: Duty,
     /// Whether that is the config's word.
     pub by_config: bool,
-    /// Whether the checks say that it cannot serve.
+    /// Whether it cannot serve: the checks say so, or its name leads nowhere.
     pub down: bool,
+    /// Why it cannot, for people, where that is known.
+    pub reason: Option<String>,
     /// Whether it fails requests and is left alone for a time.
     pub ejected: bool,
     /// Requests and raw connections under way.
@@ -146,7 +149,8 @@ fn report(member: &Member) -> EndpointReport {
         tier: member.tier,
         duty: if member.drain { endpoint.duty().max(Duty::Drain) } else { endpoint.duty() },
         by_config: member.drain,
-        down: standing.health.is_down(),
+        down: standing.health.is_down() || standing.leads_nowhere(),
+        reason: reason(endpoint),
         ejected: standing.health.is_ejected(),
         in_flight: tally.in_flight(),
         requests: tally.requests(),
@@ -160,5 +164,17 @@ fn report(member: &Member) -> EndpointReport {
             BackendAddress::At(_, socket) => vec![socket.ip()],
             _ => standing.resolved.as_ref().map(|resolved| resolved.addresses()).unwrap_or_default(),
         },
+    }
+}
+
+/// Why an endpoint cannot serve.
+fn reason(endpoint: &Endpoint) -> Option<String> {
+    let standing = &endpoint.standing;
+    let unknown = standing.resolved.as_ref().and_then(Resolved::error);
+    match (&endpoint.address, unknown) {
+        (BackendAddress::Name(name, _) | BackendAddress::Service(name), Some(error)) => {
+            Some(format!("{name} cannot be looked up: {error}"))
+        }
+        _ => standing.health.why(),
     }
 }

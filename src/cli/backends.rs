@@ -203,6 +203,9 @@ pub(super) fn show(out: &mut String, views: &[EndpointView]) {
                 if view.failures == 0 { String::new() } else { format!("{} failed", view.failures) },
             ],
         );
+        if let Some(reason) = &view.reason {
+            table.note(reason.clone());
+        }
         let addresses: Vec<String> = view.addresses.iter().map(ToString::to_string).collect();
         if !addresses.is_empty() && !view.endpoint.contains('@') {
             table.note(format!("leads to {}", safe(&addresses.join(", "))));
@@ -221,6 +224,7 @@ mod tests {
             backend: "shop".to_owned(),
             endpoint: "app:80".to_owned(),
             state: EndpointState::Down,
+            reason: Some("it answers 500".to_owned()),
             by_config: false,
             weight: 2,
             backup: false,
@@ -236,7 +240,7 @@ mod tests {
             addresses: vec![std::net::Ipv4Addr::LOCALHOST.into()],
         };
         let text = render(&[view]);
-        let expected = "backends\n  DOWN  shop  app:80  weight 2  3 of 8 under way, 1 queued  1 request  4 failed\n    leads to 127.0.0.1\n";
+        let expected = "backends\n  DOWN  shop  app:80  weight 2  3 of 8 under way, 1 queued  1 request  4 failed\n    it answers 500\n    leads to 127.0.0.1\n";
         assert_eq!(text, expected);
     }
 }

@@ -68,6 +68,9 @@ fn a_connection_is_enough_where_no_path_is_named() {
     let door = door(&[app.address, down], &format!("check = {{ {CHECK} }}"));
     let line = door.wait_log(0, "that it is down", is("the endpoint is down"));
     assert_eq!(line["endpoint"], down.to_string());
+    let shown = String::from_utf8_lossy(&door.verb(&["backends", "list"]).stdout).into_owned();
+    let lines: Vec<_> = shown.lines().skip_while(|line| !line.contains("DOWN")).take(2).collect();
+    assert!(lines[0].contains(&down.to_string()) && lines[1].contains("Connection refused"), "{shown}");
     let listener = TcpListener::bind(down).expect("the port is free still");
     door.wait_log(0, "that it is up", is("the endpoint is up again"));
     drop(listener);
