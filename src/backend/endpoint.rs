@@ -107,6 +107,11 @@ impl Endpoint {
     /// has its way.
     pub(super) fn rule(&self) {
         self.standing.limit.resize(self.max_connections);
+        if self.max_connections.is_some() {
+            self.standing.limit.withhold(self.standing.tally.unplaced());
+        } else {
+            self.standing.limit.withhold(0);
+        }
         if self.check.is_none() {
             // Nobody is left to say that it is up.
             self.standing.health.judged(None);

@@ -29,6 +29,8 @@ struct Workers {
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     in_flight: AtomicU32,
+    /// Those of them that have no place: there was no limit when they began.
+    unplaced: AtomicU32,
     requests: AtomicU64,
 }
 
@@ -107,6 +109,11 @@ impl Tally {
         self.workers().counts.iter().map(|counts| u64::from(counts.in_flight())).sum()
     }
 
+    /// What is under way without a place.
+    pub(super) fn unplaced(&self) -> u32 {
+        self.workers().counts.iter().map(|counts| counts.unplaced.load(Ordering::Relaxed)).sum()
+    }
+
     fn workers(&self) -> MutexGuard<'_, Workers> {
         // What a panic left is whole.
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
@@ -119,14 +126,20 @@ impl Counts {
     }
 
     /// A request begins. Loads and stores, as nobody else writes: that needs no lock on the bus.
-    pub(super) fn begin(&self) {
+    pub(super) fn begin(&self, placed: bool) {
         self.in_flight.store(self.in_flight() + 1, Ordering::Relaxed);
+        if !placed {
+            self.unplaced.store(self.unplaced.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
         self.requests.store(self.requests.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     /// It has ended.
-    pub(super) fn end(&self) {
+    pub(super) fn end(&self, placed: bool) {
         self.in_flight.store(self.in_flight().saturating_sub(1), Ordering::Relaxed);
+        if !placed {
+            self.unplaced.store(self.unplaced.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
+        }
     }
 }
 
