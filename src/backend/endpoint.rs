@@ -178,6 +178,16 @@ impl Endpoint {
         self.standing.health.is_ejected()
     }
 
+    /// Whether it is left alone, and one request may find out whether it has recovered.
+    pub(super) fn has_trial(&self) -> bool {
+        self.standing.health.has_trial()
+    }
+
+    /// Whether the caller's request is that one.
+    pub(super) fn take_trial(&self) -> bool {
+        self.standing.health.take_trial()
+    }
+
     /// Whether its name is known to lead nowhere.
     pub(super) fn leads_nowhere(&self) -> bool {
         self.standing.leads_nowhere()

@@ -27,6 +27,8 @@ pub(super) struct Health {
     why: ArcSwapOption<String>,
     /// Too many requests failed there.
     ejected: AtomicBool,
+    /// It is, and one request may find out whether it has recovered.
+    trial: AtomicBool,
     /// Requests that failed in a row, of all workers.
     failures: AtomicU32,
 }
@@ -51,6 +53,16 @@ impl Health {
 
     pub(super) fn is_ejected(&self) -> bool {
         self.ejected.load(Ordering::Relaxed)
+    }
+
+    /// Whether one request may try it.
+    pub(super) fn has_trial(&self) -> bool {
+        self.trial.load(Ordering::Relaxed)
+    }
+
+    /// Whether the caller's request is the one.
+    pub(super) fn take_trial(&self) -> bool {
+        self.trial.swap(false, Ordering::Relaxed)
     }
 
     pub(super) fn has_failures(&self) -> bool {
@@ -78,12 +90,20 @@ pub(super) struct Judge {
     running: Option<tokio::task::JoinHandle<io::Result<()>>>,
     /// Answers in a row against the verdict that holds.
     against: u32,
-    ejected_until: Option<Instant>,
+    ejected: Option<Ejected>,
+}
+
+/// An endpoint that is left alone.
+#[derive(Debug)]
+struct Ejected {
+    until: Instant,
+    /// As many failures as there were when one request was let through, where one was: with one more it failed too.
+    tried: Option<u32>,
 }
 
 impl Judge {
     pub(super) fn new(now: Instant) -> Self {
-        Self { check: None, due: now, running: None, against: 0, ejected_until: None }
+        Self { check: None, due: now, running: None, against: 0, ejected: None }
     }
 
     /// Does what is due. Called every [`TICK`], on the control plane's runtime.
@@ -135,22 +155,43 @@ impl Judge {
         }
     }
 
+    /// Leaves an endpoint alone that fails, and lets one request through when the time is over: what an address that
+    /// answers nothing costs is one client's wait each time.
     fn eject(&mut self, endpoint: &Endpoint, ejection: &Ejection, now: Instant) {
         let health = &endpoint.standing.health;
-        if let Some(until) = self.ejected_until {
-            if now >= until {
-                self.ejected_until = None;
-                health.failures.store(0, Ordering::Relaxed);
+        let failures = health.failures.load(Ordering::Relaxed);
+        let Some(ejected) = &mut self.ejected else {
+            if ejection.failures > 0 && failures >= ejection.failures {
+                self.ejected = Some(Ejected { until: now + ejection.time, tried: None });
+                health.ejected.store(true, Ordering::Relaxed);
+                endpoint.standing.tally.ejected();
+                let seconds = ejection.time.as_secs_f64();
+                tracing::warn!(endpoint = %endpoint.address, seconds, "the endpoint fails requests and is left alone");
+            }
+            return;
+        };
+        match ejected.tried {
+            Some(before) if failures < before => {
+                self.ejected = None;
+                health.trial.store(false, Ordering::Relaxed);
                 health.ejected.store(false, Ordering::Relaxed);
                 endpoint.standing.came_up();
-                tracing::info!(endpoint = %endpoint.address, "the endpoint is tried again");
+                tracing::info!(endpoint = %endpoint.address, "the endpoint answers again");
             }
-        } else if ejection.failures > 0 && health.failures.load(Ordering::Relaxed) >= ejection.failures {
-            self.ejected_until = Some(now + ejection.time);
-            health.ejected.store(true, Ordering::Relaxed);
-            endpoint.standing.tally.ejected();
-            let seconds = ejection.time.as_secs_f64();
-            tracing::warn!(endpoint = %endpoint.address, seconds, "the endpoint fails requests and is left alone");
+            Some(before) if failures > before => {
+                *ejected = Ejected { until: now + ejection.time, tried: None };
+                health.trial.store(false, Ordering::Relaxed);
+                endpoint.standing.tally.ejected();
+            }
+            // Also where nothing came of the request that was let through: its client has gone.
+            _ if now >= ejected.until => {
+                let before = failures.max(1);
+                *ejected = Ejected { until: now + ejection.time, tried: Some(before) };
+                health.failures.store(before, Ordering::Relaxed);
+                health.trial.store(true, Ordering::Relaxed);
+                tracing::debug!(endpoint = %endpoint.address, "the endpoint is tried again");
+            }
+            _ => {}
         }
     }
 }

@@ -20,7 +20,7 @@ impl Pools {
         }
         let mut list = self.candidates.take();
         list.clear();
-        let mut best = None;
+        let (mut best, mut trial) = (None, None);
         for (index, member) in backend.members.iter().enumerate() {
             let endpoint = &member.endpoint;
             if member.drain || !endpoint.takes_anybody() || tried.contains(&endpoint.id) {
@@ -34,6 +34,10 @@ impl Pools {
             // Where all others are gone, one that fails requests is better than none, and one whose name leads nowhere
             // says at least that. Nobody waits for one place while another is free.
             let rank = (nowhere, endpoint.is_ejected(), member.tier, endpoint.room());
+            if endpoint.has_trial() && !nowhere && tried.is_empty() && trial.is_none_or(|(tier, _)| member.tier < tier)
+            {
+                trial = Some((member.tier, endpoint));
+            }
             if best.is_none_or(|best| rank < best) {
                 best = Some(rank);
                 list.clear();
@@ -41,6 +45,14 @@ impl Pools {
             if best == Some(rank) {
                 list.push(self.candidate(backend, index, member));
             }
+        }
+        // What is left alone gets one request when its time is over, but a backup only where it would get others.
+        if let Some((tier, endpoint)) = trial
+            && best.is_some_and(|(_, _, best, _)| tier <= best)
+            && endpoint.take_trial()
+        {
+            self.candidates.replace(list);
+            return Some(endpoint);
         }
         let chosen = match &*list {
             [] => None,

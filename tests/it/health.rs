@@ -106,6 +106,33 @@ fn an_endpoint_that_fails_requests_is_left_alone_and_tried_again() {
 }
 
 #[test]
+fn what_is_left_alone_costs_one_request_each_time() {
+    let (good, _) = switched("good");
+    let bad = nobody();
+    let door = door(&[bad, good.address], "ejection = { failures = 4, time = \"200ms\" }\nretry = { attempts = 0 }");
+    let counts = || {
+        let shown = door.verb(&["backends", "list", "--json"]);
+        let list: Vec<serde_json::Value> = serde_json::from_slice(&shown.stdout).expect("JSON");
+        let of_bad = list.iter().find(|view| view["endpoint"] == bad.to_string()).expect("it is there");
+        ["failures", "ejections"].map(|key| of_bad[key].as_u64().expect("a number"))
+    };
+    let mut client = Tls::connect(door.https, HOST);
+    let mut after = |ejections: u64| {
+        within("it is left alone", || {
+            client.get(HOST, "/");
+            (counts()[1] >= ejections).then(counts)
+        })
+    };
+    let [before, _] = after(1);
+    let [failures, ejections] = after(5);
+    // One more where the verdict on the last one is not counted yet.
+    assert!(
+        (ejections - 1..=ejections).contains(&(failures - before)),
+        "{failures} of them {before} at first, {ejections} times"
+    );
+}
+
+#[test]
 fn the_last_endpoint_is_not_left_alone() {
     let door = door(&[nobody()], "ejection = { failures = 1, time = \"1h\" }");
     let ask = || door.curl("https://app.example.test/").run().status;
