@@ -18,6 +18,9 @@ use crate::config::{Check, Ejection};
 /// How often it is looked whether something is due.
 pub(super) const TICK: Duration = Duration::from_millis(50);
 
+/// How often the endpoints are listed anew, although no others were made: a config may have been given up again.
+pub(super) const LIST: Duration = Duration::from_secs(1);
+
 /// What is known of an endpoint's health.
 #[derive(Debug, Default)]
 pub(super) struct Health {

@@ -14,6 +14,8 @@ pub(super) struct Known {
     backends: HashMap<Arc<config::Backend>, Weak<Backend>>,
     /// The backends of each config that somebody still uses, the latest last.
     generations: Vec<Vec<Weak<Backend>>>,
+    /// How many there were.
+    times_made: u64,
     transports: HashMap<BackendTls, Weak<Transport>>,
     /// The names that some backend holds on to.
     follows: HashMap<Subject, Weak<Subject>>,
@@ -74,6 +76,12 @@ impl Known {
     /// Notes the backends of a config.
     pub(super) fn made(&mut self, backends: &[Arc<Backend>]) {
         self.generations.push(backends.iter().map(Arc::downgrade).collect());
+        self.times_made += 1;
+    }
+
+    /// Changes with every config whose backends are made.
+    pub(super) fn times_made(&self) -> u64 {
+        self.times_made
     }
 
     /// The endpoints of the config in force, each once: the latest that was not given up again. Those of earlier ones
