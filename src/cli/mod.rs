@@ -13,6 +13,7 @@ mod completions;
 pub mod config_show;
 mod dev;
 mod dns;
+mod interrupt;
 pub mod logging;
 mod output;
 mod private;
