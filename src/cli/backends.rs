@@ -1,5 +1,6 @@
 //! `doorward backends …`: the endpoints of a running doorward, and what they are to do.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
@@ -113,7 +114,17 @@ pub(super) fn run(verb: &BackendsVerb) -> u8 {
 fn list(args: &ListArgs) -> Result<u8, String> {
     let client = client(&args.daemon)?;
     let mut views = super::wait_for(client.backends())?;
-    views.retain(|view| args.backend.as_ref().is_none_or(|name| *name == view.backend));
+    if let Some(name) = &args.backend {
+        let all: BTreeSet<_> = views.iter().map(|view| view.backend.clone()).filter(|name| !name.is_empty()).collect();
+        views.retain(|view| *name == view.backend);
+        if views.is_empty() {
+            let all = Vec::from_iter(all).join(", ");
+            return Err(format!(
+                "no backend in use is called {name:?}; there are: {}",
+                if all.is_empty() { "none" } else { &all }
+            ));
+        }
+    }
     if args.json {
         say(json(&views));
     } else if views.is_empty() {
