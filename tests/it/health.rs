@@ -119,17 +119,17 @@ fn what_is_left_alone_costs_one_request_each_time() {
     let mut client = Tls::connect(door.https, HOST);
     let mut after = |ejections: u64| {
         within("it is left alone", || {
-            client.get(HOST, "/");
+            // Faster than the verdict on them.
+            for _ in 0..20 {
+                client.get(HOST, "/");
+            }
             (counts()[1] >= ejections).then(counts)
         })
     };
-    let [before, _] = after(1);
-    let [failures, ejections] = after(5);
-    // One more where the verdict on the last one is not counted yet.
-    assert!(
-        (ejections - 1..=ejections).contains(&(failures - before)),
-        "{failures} of them {before} at first, {ejections} times"
-    );
+    let (begin, end) = (after(1), after(5));
+    let [failures, times] = [0, 1].map(|index| end[index] - begin[index]);
+    // The verdict on the last one may not be counted yet, neither at the beginning nor at the end.
+    assert!(failures.abs_diff(times) <= 1, "{failures} failures, and left alone {times} times");
 }
 
 #[test]
