@@ -282,6 +282,35 @@ async fn an_unknown_profile_is_said_and_not_asked_for() {
     assert_eq!(front.seen(NEW_ORDER).len(), 0);
 }
 
+/// A fake: pebble 2.4 has no profiles, so the front says that it has some. What is asked for is real.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_profile_is_asked_for_from_the_next_renewal_on() {
+    let pebble = default_pebble().await;
+    let front = Front::start(&pebble).await;
+    front.amend(|seen, answer| {
+        if seen.path == "/dir" {
+            let profiles = serde_json::json!({ "classic": "as ever", "shortlived": "for days" });
+            change_json(answer, |directory| directory["meta"]["profiles"] = profiles);
+        }
+    });
+    let of = |profile: &str| {
+        let mut acme = front.acme();
+        acme.issuer.profile = Some(profile.to_owned());
+        acme
+    };
+    let (_folder, storage) = folder();
+    let names: &[&str] = &["profiles.test"];
+    let node = Node::wanting(storage, &pebble.responder, of("classic"), &[names]).await;
+    let first = node.serves(names).await;
+    node.reaches(names, State::Valid).await;
+    node.manager.update(Some(of("shortlived")), vec![wanted(names)], &[]);
+    node.reaches(names, State::Valid).await;
+    node.manager.renew(&id(names));
+    node.renews(names, &first).await;
+    let asked: Vec<_> = front.seen(NEW_ORDER).iter().map(|seen| seen.payload["profile"].clone()).collect();
+    assert_eq!(asked, ["classic", "shortlived"]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_operator_covers_is_not_ordered() {
     let pebble = default_pebble().await;

@@ -8,6 +8,8 @@ mod acme;
 mod commands;
 #[path = "dns/generic.rs"]
 mod generic;
+#[path = "dns/interrupts.rs"]
+mod interrupts;
 #[path = "dns_support/mod.rs"]
 mod support;
 

@@ -162,6 +162,9 @@ pub struct EndpointView {
     pub endpoint: String,
     /// Whether it takes requests, and why not.
     pub state: EndpointState,
+    /// Why it is down, for people, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Whether it is draining by the config's word, which no command changes.
     pub by_config: bool,
     /// Its share among the others.
@@ -196,7 +199,7 @@ pub struct EndpointView {
 pub enum EndpointState {
     /// It does.
     Up,
-    /// Its checks say that it cannot.
+    /// It cannot: its checks say so, or its name leads nowhere.
     Down,
     /// It failed requests and is left alone for a time.
     Ejected,

@@ -152,6 +152,7 @@ fn view(backend: &str, report: EndpointReport) -> EndpointView {
             Duty::On if report.ejected => EndpointState::Ejected,
             Duty::On => EndpointState::Up,
         },
+        reason: report.reason,
         by_config: report.by_config,
         weight: report.weight,
         backup: report.tier > 0,

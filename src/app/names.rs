@@ -53,11 +53,11 @@ impl LookUp for Names {
                 }
             }
         }
-        Err(found.map_or_else(|error| error.to_string(), |_| format!("{name} has no address in DNS")))
+        Err(found.map_or_else(|error| error.to_string(), |_| "it has no address in DNS".to_owned()))
     }
 
     async fn service(&self, name: &Hostname) -> Result<(Vec<Target>, Duration), String> {
-        let none = || format!("{name} has no SRV record in DNS");
+        let none = || "it has no SRV record in DNS".to_owned();
         let (services, ttl) =
             self.resolver().service(name.as_str()).await.map_err(|error| error.to_string())?.ok_or_else(none)?;
         let target = |service: crate::dns::Service| {

@@ -11,6 +11,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
+use super::resolved::Resolved;
 use super::stream::{Socket, Stream};
 use super::{BackendAddress, Endpoint, Origin, origin};
 
@@ -97,7 +98,10 @@ async fn open(endpoint: &Endpoint) -> Result<(Socket, Option<IpAddr>), ConnectEr
             let stream = UnixStream::connect(&**path).await.map_err(failed)?;
             return Ok((Socket::Unix(stream), None));
         }
-        BackendAddress::Service(_) => return Err(unknown("a service is no endpoint, its targets are")),
+        BackendAddress::Service(_) => {
+            let error = endpoint.standing.resolved.as_ref().and_then(Resolved::error);
+            return Err(unknown(error.as_deref().unwrap_or("a service is no endpoint, its targets are")));
+        }
         BackendAddress::Name(_, port) => {
             let resolved = endpoint.standing.resolved.as_ref().ok_or_else(|| unknown("its name is not looked up"))?;
             let addresses = resolved.wait().await;

@@ -1,49 +1,16 @@
-//! [`Backend`] and its [`Endpoint`]s: what all workers share of them. Made in the control plane, by [`super::Registry`].
+//! [`Endpoint`]: one place where an app listens, as all workers share it. Made in the control plane, by
+//! [`super::Registry`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::budget::Budget;
 use super::limit::{Limit, Place, Room};
-use super::names::Subject;
 use super::standing::{Standing, next_id};
-use super::sticky::{Sticking, StickyKey};
 use super::{BackendAddress, Busy, Transport, balance};
-use crate::config::{Balance, Check, Ejection, ProxyVersion, Queue, Retry, Sticky};
+use crate::config::{Check, Ejection, ProxyVersion, Queue};
 
 /// The least share of its weight that an endpoint has while it starts slowly.
 const FIRST_SHARE: f64 = 0.1;
-
-/// An app: one or more endpoints that answer alike.
-#[derive(Debug)]
-pub struct Backend {
-    /// Its name in the config; empty where it has none.
-    pub name: Arc<str>,
-    /// None only where a service has no endpoint that is known.
-    pub members: Vec<Member>,
-    /// Which of them takes the next request.
-    pub balance: Balance,
-    /// Told from every other by this, for as long as the process lives.
-    pub(super) id: u64,
-    pub(super) sticking: Option<Sticking>,
-    pub(super) budget: Budget,
-    label: Arc<str>,
-    /// The names that lead to its endpoints; they are looked up for as long as somebody holds them here.
-    _follows: Vec<Arc<Subject>>,
-}
-
-/// An endpoint, and its part in a backend.
-#[derive(Clone, Debug)]
-pub struct Member {
-    /// The endpoint.
-    pub endpoint: Arc<Endpoint>,
-    /// Its share among the others.
-    pub weight: u16,
-    /// 0, or a higher number where it is used only as long as none of a lower one can be.
-    pub tier: u16,
-    /// Whether it takes no new requests, by the config.
-    pub drain: bool,
-}
 
 /// One place where an app listens, and how it is used. A reload that changes nothing about it leaves it as it is; one
 /// that does makes another with the same [`Standing`].
@@ -77,73 +44,6 @@ pub enum Duty {
     Drain,
     /// Take none at all, and finish what it has.
     Off,
-}
-
-impl Backend {
-    /// A backend of these endpoints.
-    #[must_use]
-    pub fn new(name: &str, members: Vec<Member>, balance: Balance) -> Self {
-        let budget = Budget::new(Retry::default(), 0);
-        let name: Arc<str> = name.into();
-        let label = Arc::clone(&name);
-        Self { name, members, balance, id: next_id(), sticking: None, budget, label, _follows: Vec::new() }
-    }
-
-    /// The same, whose clients stay with their endpoints.
-    #[must_use]
-    pub fn sticking(mut self, sticky: &Sticky, key: &StickyKey) -> Self {
-        self.sticking = Some(Sticking::new(sticky, &self.name, &self.members, key));
-        self
-    }
-
-    /// The same, with endpoints that these names lead to.
-    pub(super) fn following(mut self, names: Vec<Arc<Subject>>) -> Self {
-        self._follows = names;
-        self
-    }
-
-    /// The same, called so in metrics.
-    pub(super) fn labelled(mut self, label: &str) -> Self {
-        self.label = label.into();
-        self
-    }
-
-    /// The same, with another measure for retries.
-    #[must_use]
-    pub fn retrying(mut self, retry: Retry) -> Self {
-        self.budget = Budget::new(retry, self.requests());
-        self
-    }
-
-    /// The same in the place of one whose endpoints were others: its retries are not given anew.
-    pub(super) fn in_place_of(mut self, before: &Self) -> Self {
-        self.id = before.id;
-        self.budget = before.budget.handed_on(before.requests(), self.requests());
-        self
-    }
-
-    /// How often one request may be tried again.
-    #[must_use]
-    pub fn retries(&self) -> u32 {
-        self.budget.retry().attempts
-    }
-
-    /// Takes a retry from the budget, where there is one.
-    #[must_use]
-    pub fn may_retry(&self) -> bool {
-        self.budget.spend(self.requests(), tokio::time::Instant::now())
-    }
-
-    /// What it is called in metrics: its name, or else its first address, both as in the config.
-    #[must_use]
-    pub fn label(&self) -> &str {
-        &self.label
-    }
-
-    /// Requests of all its endpoints so far.
-    fn requests(&self) -> u64 {
-        self.members.iter().map(|member| member.endpoint.standing.tally.requests()).sum()
-    }
 }
 
 impl Endpoint {
@@ -207,9 +107,14 @@ impl Endpoint {
     /// has its way.
     pub(super) fn rule(&self) {
         self.standing.limit.resize(self.max_connections);
+        if self.max_connections.is_some() {
+            self.standing.limit.withhold(self.standing.tally.unplaced());
+        } else {
+            self.standing.limit.withhold(0);
+        }
         if self.check.is_none() {
             // Nobody is left to say that it is up.
-            self.standing.health.set_down(false);
+            self.standing.health.judged(None);
         }
     }
 
@@ -264,12 +169,28 @@ impl Endpoint {
 
     /// Whether it takes requests of clients that it has.
     pub(super) fn keeps_clients(&self) -> bool {
-        self.duty() != Duty::Off && !self.standing.health.is_down() && !self.is_ejected()
+        let is_well = !self.standing.health.is_down() && !self.is_ejected() && !self.leads_nowhere();
+        is_well && self.duty() != Duty::Off
     }
 
     /// Whether it failed too many requests and is left alone.
     pub(super) fn is_ejected(&self) -> bool {
         self.standing.health.is_ejected()
+    }
+
+    /// Whether it is left alone, and one request may find out whether it has recovered.
+    pub(super) fn has_trial(&self) -> bool {
+        self.standing.health.has_trial()
+    }
+
+    /// Whether the caller's request is that one.
+    pub(super) fn take_trial(&self) -> bool {
+        self.standing.health.take_trial()
+    }
+
+    /// Whether its name is known to lead nowhere.
+    pub(super) fn leads_nowhere(&self) -> bool {
+        self.standing.leads_nowhere()
     }
 
     pub(super) fn room(&self) -> Room {

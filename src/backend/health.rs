@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
@@ -17,13 +18,20 @@ use crate::config::{Check, Ejection};
 /// How often it is looked whether something is due.
 pub(super) const TICK: Duration = Duration::from_millis(50);
 
+/// How often the endpoints are listed anew, although no others were made: a config may have been given up again.
+pub(super) const LIST: Duration = Duration::from_secs(1);
+
 /// What is known of an endpoint's health.
 #[derive(Debug, Default)]
 pub(super) struct Health {
     /// The checks say that it cannot serve.
     down: AtomicBool,
+    /// Why they do, for people: no request asks.
+    why: ArcSwapOption<String>,
     /// Too many requests failed there.
     ejected: AtomicBool,
+    /// It is, and one request may find out whether it has recovered.
+    trial: AtomicBool,
     /// Requests that failed in a row, of all workers.
     failures: AtomicU32,
 }
@@ -33,14 +41,31 @@ impl Health {
         self.down.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_down(&self, down: bool) {
-        if self.is_down() != down {
-            self.down.store(down, Ordering::Relaxed);
+    /// What the checks say from now on: why it cannot serve, or that it can.
+    pub(super) fn judged(&self, why: Option<String>) {
+        if self.is_down() != why.is_some() {
+            self.down.store(why.is_some(), Ordering::Relaxed);
+            self.why.store(why.map(Arc::new));
         }
+    }
+
+    /// Why the checks say that it cannot serve.
+    pub(super) fn why(&self) -> Option<String> {
+        self.why.load().as_deref().cloned()
     }
 
     pub(super) fn is_ejected(&self) -> bool {
         self.ejected.load(Ordering::Relaxed)
+    }
+
+    /// Whether one request may try it.
+    pub(super) fn has_trial(&self) -> bool {
+        self.trial.load(Ordering::Relaxed)
+    }
+
+    /// Whether the caller's request is the one.
+    pub(super) fn take_trial(&self) -> bool {
+        self.trial.swap(false, Ordering::Relaxed)
     }
 
     pub(super) fn has_failures(&self) -> bool {
@@ -68,12 +93,20 @@ pub(super) struct Judge {
     running: Option<tokio::task::JoinHandle<io::Result<()>>>,
     /// Answers in a row against the verdict that holds.
     against: u32,
-    ejected_until: Option<Instant>,
+    ejected: Option<Ejected>,
+}
+
+/// An endpoint that is left alone.
+#[derive(Debug)]
+struct Ejected {
+    until: Instant,
+    /// As many failures as there were when one request was let through, where one was: with one more it failed too.
+    tried: Option<u32>,
 }
 
 impl Judge {
     pub(super) fn new(now: Instant) -> Self {
-        Self { check: None, due: now, running: None, against: 0, ejected_until: None }
+        Self { check: None, due: now, running: None, against: 0, ejected: None }
     }
 
     /// Does what is due. Called every [`TICK`], on the control plane's runtime.
@@ -114,7 +147,7 @@ impl Judge {
             return;
         }
         self.against = 0;
-        health.set_down(!down);
+        health.judged(result.as_ref().err().map(ToString::to_string));
         let address = &endpoint.address;
         match result {
             Ok(()) => {
@@ -125,22 +158,43 @@ impl Judge {
         }
     }
 
+    /// Leaves an endpoint alone that fails, and lets one request through when the time is over: what an address that
+    /// answers nothing costs is one client's wait each time.
     fn eject(&mut self, endpoint: &Endpoint, ejection: &Ejection, now: Instant) {
         let health = &endpoint.standing.health;
-        if let Some(until) = self.ejected_until {
-            if now >= until {
-                self.ejected_until = None;
-                health.failures.store(0, Ordering::Relaxed);
+        let failures = health.failures.load(Ordering::Relaxed);
+        let Some(ejected) = &mut self.ejected else {
+            if ejection.failures > 0 && failures >= ejection.failures {
+                self.ejected = Some(Ejected { until: now + ejection.time, tried: None });
+                health.ejected.store(true, Ordering::Relaxed);
+                endpoint.standing.tally.ejected();
+                let seconds = ejection.time.as_secs_f64();
+                tracing::warn!(endpoint = %endpoint.address, seconds, "the endpoint fails requests and is left alone");
+            }
+            return;
+        };
+        match ejected.tried {
+            Some(before) if failures < before => {
+                self.ejected = None;
+                health.trial.store(false, Ordering::Relaxed);
                 health.ejected.store(false, Ordering::Relaxed);
                 endpoint.standing.came_up();
-                tracing::info!(endpoint = %endpoint.address, "the endpoint is tried again");
+                tracing::info!(endpoint = %endpoint.address, "the endpoint answers again");
             }
-        } else if ejection.failures > 0 && health.failures.load(Ordering::Relaxed) >= ejection.failures {
-            self.ejected_until = Some(now + ejection.time);
-            health.ejected.store(true, Ordering::Relaxed);
-            endpoint.standing.tally.ejected();
-            let seconds = ejection.time.as_secs_f64();
-            tracing::warn!(endpoint = %endpoint.address, seconds, "the endpoint fails requests and is left alone");
+            Some(before) if failures > before => {
+                *ejected = Ejected { until: now + ejection.time, tried: None };
+                health.trial.store(false, Ordering::Relaxed);
+                endpoint.standing.tally.ejected();
+            }
+            // Also where nothing came of the request that was let through: its client has gone.
+            _ if now >= ejected.until => {
+                let before = failures.max(1);
+                *ejected = Ejected { until: now + ejection.time, tried: Some(before) };
+                health.failures.store(before, Ordering::Relaxed);
+                health.trial.store(true, Ordering::Relaxed);
+                tracing::debug!(endpoint = %endpoint.address, "the endpoint is tried again");
+            }
+            _ => {}
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Weak};
 
-use super::names::{Found, Subject, spread};
+use super::resolved::{Found, Subject, spread};
 use super::{Backend, BackendAddress, Duty, Endpoint, Member, StickyKey, Target, Transport, TransportError};
 use crate::config::{self, Addresses, BackendTls};
 
@@ -14,6 +14,8 @@ pub(super) struct Known {
     backends: HashMap<Arc<config::Backend>, Weak<Backend>>,
     /// The backends of each config that somebody still uses, the latest last.
     generations: Vec<Vec<Weak<Backend>>>,
+    /// How many there were.
+    times_made: u64,
     transports: HashMap<BackendTls, Weak<Transport>>,
     /// The names that some backend holds on to.
     follows: HashMap<Subject, Weak<Subject>>,
@@ -74,6 +76,12 @@ impl Known {
     /// Notes the backends of a config.
     pub(super) fn made(&mut self, backends: &[Arc<Backend>]) {
         self.generations.push(backends.iter().map(Arc::downgrade).collect());
+        self.times_made += 1;
+    }
+
+    /// Changes with every config whose backends are made.
+    pub(super) fn times_made(&self) -> u64 {
+        self.times_made
     }
 
     /// The endpoints of the config in force, each once: the latest that was not given up again. Those of earlier ones
@@ -157,7 +165,15 @@ impl Known {
         match &written.address {
             BackendAddress::Service(name) => {
                 follows.push(self.follow(Subject::Service(name.clone())));
-                let targets = self.found.services.get(name).cloned().unwrap_or_default();
+                let targets = match self.found.services.get(name).cloned() {
+                    Some(Ok(targets)) => targets,
+                    // One that takes no connection, so that there is something that says why.
+                    Some(Err(_)) => {
+                        add(written.address.clone(), written.weight, 0, 0);
+                        return;
+                    }
+                    None => return,
+                };
                 let priorities: BTreeSet<u16> = targets.iter().map(|target| target.priority).collect();
                 for Target { priority, weight, host, port } in targets {
                     follows.push(self.follow(Subject::Host(host.clone())));
@@ -245,10 +261,8 @@ impl Making<'_> {
                 if let Some(duty) = self.known.duty(&settings.name, &address) {
                     endpoint.set_duty(duty);
                 }
-                if let (BackendAddress::Name(name, _), Some(resolved)) = (&address, &endpoint.standing.resolved)
-                    && let Some(addresses) = self.known.found.hosts.get(name)
-                {
-                    resolved.publish(Arc::clone(addresses));
+                if let Some(addresses) = self.known.found.addresses(&address) {
+                    endpoint.standing.lead(&addresses);
                 }
             }
         }

@@ -17,6 +17,8 @@ pub(super) struct Limit {
     most: AtomicU32,
     /// Places that are in use and are not to come back: there were more of them before.
     surplus: AtomicU32,
+    /// Places kept back for requests that were under way before there was a limit, and took none.
+    withheld: AtomicU32,
     waiting: AtomicU32,
     refused: AtomicU64,
 }
@@ -35,6 +37,13 @@ pub(super) enum Room {
 /// One of an endpoint's places; given back when it is dropped. One of an endpoint without a limit costs nothing.
 #[derive(Debug, Default)]
 pub struct Place(Option<Arc<Limit>>);
+
+impl Place {
+    /// Whether it is one at all: there is a limit.
+    pub(super) fn is_counted(&self) -> bool {
+        self.0.is_some()
+    }
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
@@ -55,6 +64,7 @@ impl Default for Limit {
             places: Semaphore::new(ALL as usize),
             most: AtomicU32::new(ALL),
             surplus: AtomicU32::default(),
+            withheld: AtomicU32::default(),
             waiting: AtomicU32::default(),
             refused: AtomicU64::default(),
         }
@@ -70,17 +80,38 @@ impl Limit {
         }
         let before = self.most.swap(most, Ordering::Relaxed);
         if most < before {
-            let fewer = before - most;
-            // Those that are not free are given up by whoever has them. No more than u32 were asked for.
-            let forgotten = u32::try_from(self.places.forget_permits(fewer as usize)).unwrap_or(fewer);
-            self.surplus.fetch_add(fewer - forgotten, Ordering::Relaxed);
+            self.take(before - most);
         } else {
-            // Those that were to be given up are kept first.
-            let more = most - before;
-            let keep = |surplus: u32| Some(surplus.saturating_sub(more));
-            let surplus = self.surplus.fetch_update(Ordering::Relaxed, Ordering::Relaxed, keep).unwrap_or(0);
-            self.places.add_permits(more.saturating_sub(surplus) as usize);
+            self.put(most - before);
         }
+    }
+
+    /// Keeps places back for so many that are under way without one. Where there is a limit the control plane says this
+    /// again and again: so the requests themselves have nothing to do with it, those of endpoints without a limit either.
+    pub(super) fn withhold(&self, unplaced: u32) {
+        let most = self.most.load(Ordering::Relaxed);
+        let now = if most == ALL { 0 } else { unplaced.min(most) };
+        let before = self.withheld.swap(now, Ordering::Relaxed);
+        match now.checked_sub(before) {
+            Some(0) => {}
+            Some(more) => self.take(more),
+            None => self.put(before - now),
+        }
+    }
+
+    /// So many places fewer.
+    fn take(&self, fewer: u32) {
+        // Those that are not free are given up by whoever has them. No more than u32 were asked for.
+        let forgotten = u32::try_from(self.places.forget_permits(fewer as usize)).unwrap_or(fewer);
+        self.surplus.fetch_add(fewer - forgotten, Ordering::Relaxed);
+    }
+
+    /// So many more.
+    fn put(&self, more: u32) {
+        // Those that were to be given up are kept first.
+        let keep = |surplus: u32| Some(surplus.saturating_sub(more));
+        let surplus = self.surplus.fetch_update(Ordering::Relaxed, Ordering::Relaxed, keep).unwrap_or(0);
+        self.places.add_permits(more.saturating_sub(surplus) as usize);
     }
 
     /// How many wait.
@@ -209,6 +240,36 @@ mod tests {
         assert!(futures_pending(waits.as_mut()));
         limit.resize(None);
         waits.await.expect("a place");
+    }
+
+    #[tokio::test]
+    async fn what_was_under_way_before_there_was_a_limit_keeps_places_until_it_ends() {
+        let free = |limit: &Arc<Limit>| (0..9).map_while(|_| limit.now()).collect::<Vec<_>>();
+        let limit = limit(3);
+        limit.withhold(2);
+        let held = free(&limit);
+        assert_eq!(held.len(), 1);
+        // More of them than places, and one place that is held.
+        limit.withhold(7);
+        drop(held);
+        assert_eq!(limit.room(0), Room::Full);
+        limit.withhold(3);
+        assert_eq!(limit.room(0), Room::Full);
+        let mut waits = std::pin::pin!(limit.wait(1));
+        assert!(futures_pending(waits.as_mut()));
+        limit.withhold(2);
+        drop(waits.await.expect("its turn"));
+        limit.resize(Some(1));
+        limit.withhold(2);
+        assert_eq!(limit.room(0), Room::Full);
+        limit.withhold(0);
+        assert_eq!(free(&limit).len(), 1);
+        // Without a limit nothing is kept back.
+        limit.withhold(1);
+        limit.resize(None);
+        limit.withhold(1);
+        limit.resize(Some(2));
+        assert_eq!(free(&limit).len(), 2);
     }
 
     fn futures_pending<F: Future>(future: std::pin::Pin<&mut F>) -> bool {

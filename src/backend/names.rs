@@ -9,12 +9,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::resolved::{Addresses, Subject, in_reach};
 use super::{BackendAddress, Registry};
 use crate::drain::Watch;
 use crate::names::Hostname;
@@ -54,94 +53,9 @@ pub struct Target {
     pub port: u16,
 }
 
-/// A name that is looked up.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Subject {
-    Host(Hostname),
-    Service(Hostname),
-}
-
-/// What was found out about names.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    pub(super) hosts: HashMap<Hostname, Arc<Addresses>>,
-    pub(super) services: HashMap<Hostname, Vec<Target>>,
-}
-
-/// A name's addresses, or why there are none.
-pub(super) type Addresses = Result<Vec<IpAddr>, String>;
-
-/// The addresses of one endpoint's name.
-#[derive(Debug, Default)]
-pub(super) struct Resolved {
-    current: ArcSwapOption<Addresses>,
-    /// Wakes those who came before the first answer.
-    first: Notify,
-}
-
 enum Answer {
     Host(Vec<IpAddr>),
     Service(Vec<Target>),
-}
-
-impl Resolved {
-    pub(super) fn publish(&self, addresses: Arc<Addresses>) {
-        self.current.store(Some(addresses));
-        self.first.notify_waiters();
-    }
-
-    /// The addresses; waits for the first answer.
-    pub(super) async fn wait(&self) -> Arc<Addresses> {
-        loop {
-            let first = self.first.notified();
-            if let Some(addresses) = &*self.current.load() {
-                return Arc::clone(addresses);
-            }
-            first.await;
-        }
-    }
-
-    /// Those that are known now.
-    pub(super) fn addresses(&self) -> Vec<IpAddr> {
-        self.current.load().as_ref().and_then(|addresses| addresses.as_ref().as_ref().ok().cloned()).unwrap_or_default()
-    }
-
-    /// Whether the name still leads to this address, as far as is known.
-    pub(super) fn leads_to(&self, ip: IpAddr) -> bool {
-        self.current.load().as_ref().is_none_or(|addresses| match &**addresses {
-            Ok(list) => list.contains(&ip),
-            Err(_) => true,
-        })
-    }
-}
-
-impl Found {
-    /// Whether the name was looked up, with success or without.
-    pub(super) fn has(&self, subject: &Subject) -> bool {
-        match subject {
-            Subject::Host(name) => self.hosts.contains_key(name),
-            Subject::Service(name) => self.services.contains_key(name),
-        }
-    }
-
-    /// Whether anything was found for the name before.
-    fn leads_somewhere(&self, subject: &Subject) -> bool {
-        match subject {
-            Subject::Host(name) => self.hosts.get(name).is_some_and(|addresses| addresses.is_ok()),
-            Subject::Service(name) => self.services.get(name).is_some_and(|targets| !targets.is_empty()),
-        }
-    }
-}
-
-/// The endpoints that a name's addresses are, and which of them stand in for the others (1): those of IPv4 where there
-/// are some of IPv6 too, for the same machines have both. None where all addresses are one endpoint: there is none, or
-/// one of each family, which is one machine.
-pub(super) fn spread(addresses: &[IpAddr]) -> Vec<(IpAddr, u8)> {
-    let six = addresses.iter().filter(|ip| ip.is_ipv6()).count();
-    if (six, addresses.len()) == (1, 2) {
-        return Vec::new();
-    }
-    addresses.iter().map(|ip| (*ip, u8::from(six > 0 && ip.is_ipv4()))).collect()
 }
 
 impl Registry {
@@ -212,7 +126,7 @@ impl Registry {
                     Subject::Host(name) if !self.known().found.leads_somewhere(subject) => {
                         self.publish_host(name, Err(error))
                     }
-                    Subject::Service(name) => self.note_unknown_service(name),
+                    Subject::Service(name) => self.note_unknown_service(name, error),
                     Subject::Host(_) => {}
                 }
                 AGAIN
@@ -232,10 +146,8 @@ impl Registry {
         let addresses = Arc::new(addresses);
         known.found.hosts.insert(name.clone(), Arc::clone(&addresses));
         for endpoint in known.endpoints() {
-            if let (BackendAddress::Name(other, _), Some(resolved)) = (&endpoint.address, &endpoint.standing.resolved)
-                && other == name
-            {
-                resolved.publish(Arc::clone(&addresses));
+            if matches!(&endpoint.address, BackendAddress::Name(other, _) if other == name) {
+                endpoint.standing.lead(&addresses);
             }
         }
         if known.has_endpoints_of(&Subject::Host(name.clone())) {
@@ -243,19 +155,32 @@ impl Registry {
         }
     }
 
-    /// Nobody has to wait for what is not there.
-    fn note_unknown_service(&self, name: &Hostname) {
-        self.known().found.services.entry(name.clone()).or_default();
+    /// Nobody has to wait for what is not there; what was found before stays.
+    fn note_unknown_service(&self, name: &Hostname, error: String) {
+        let mut known = self.known();
+        if known.found.leads_somewhere(&Subject::Service(name.clone())) {
+            return;
+        }
+        let nowhere = Arc::new(Err(error.clone()));
+        for endpoint in known.endpoints() {
+            if matches!(&endpoint.address, BackendAddress::Service(other) if other == name) {
+                endpoint.standing.lead(&nowhere);
+            }
+        }
+        if known.found.services.insert(name.clone(), Err(error)).is_none() {
+            // An endpoint that says so takes the place of none at all.
+            self.endpoints_changed.notify_one();
+        }
     }
 
     fn publish_service(&self, name: &Hostname, targets: Vec<Target>) {
         let mut known = self.known();
-        if known.found.services.get(name) == Some(&targets) {
+        if known.found.services.get(name).is_some_and(|known| known.as_ref() == Ok(&targets)) {
             return;
         }
         let list: Vec<_> = targets.iter().map(|target| format!("{}:{}", target.host, target.port)).collect();
         tracing::info!(%name, endpoints = list.join(", "), "the service has these endpoints");
-        known.found.services.insert(name.clone(), targets);
+        known.found.services.insert(name.clone(), Ok(targets));
         drop(known);
         self.endpoints_changed.notify_one();
     }
@@ -274,41 +199,4 @@ async fn ask(lookup: &dyn LookUp, subject: &Subject) -> Result<(Answer, Duration
             (Answer::Service(targets), ttl)
         }
     })
-}
-
-/// Those addresses that this machine has a route to, as most have none for IPv6; all of them where it has none at all.
-/// In their order: DNS shuffles them, and a change of order alone is none.
-fn in_reach(mut addresses: Vec<IpAddr>, has_route: impl Fn(IpAddr) -> bool) -> Vec<IpAddr> {
-    addresses.sort_unstable();
-    addresses.dedup();
-    if addresses.iter().any(|ip| has_route(*ip)) {
-        addresses.retain(|ip| has_route(*ip));
-    }
-    addresses
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ips(list: &[&str]) -> Vec<IpAddr> {
-        list.iter().map(|ip| ip.parse().expect("an address")).collect()
-    }
-
-    #[test]
-    fn each_address_is_an_endpoint_but_one_of_each_family_is_one_machine() {
-        let of = |list: &[&str]| spread(&ips(list)).into_iter().map(|(_, tier)| tier).collect::<Vec<_>>();
-        assert_eq!(of(&["10.0.0.5"]), [0]);
-        assert_eq!(of(&["10.0.0.5", "10.0.0.6"]), [0, 0]);
-        assert_eq!(of(&["fd00::5", "fd00::6"]), [0, 0]);
-        assert!(of(&["10.0.0.5", "fd00::5"]).is_empty() && of(&[]).is_empty());
-        assert_eq!(of(&["10.0.0.5", "10.0.0.6", "fd00::5"]), [1, 1, 0]);
-    }
-
-    #[test]
-    fn addresses_without_a_route_are_left_out_where_there_are_others() {
-        let all = ips(&["fd00::5", "10.0.0.6", "10.0.0.5", "10.0.0.6"]);
-        assert_eq!(in_reach(all.clone(), |ip| ip.is_ipv4()), ips(&["10.0.0.5", "10.0.0.6"]));
-        assert_eq!(in_reach(all, |_| false), ips(&["10.0.0.5", "10.0.0.6", "fd00::5"]));
-    }
 }

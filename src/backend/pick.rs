@@ -20,15 +20,24 @@ impl Pools {
         }
         let mut list = self.candidates.take();
         list.clear();
-        let mut best = None;
+        let (mut best, mut trial) = (None, None);
         for (index, member) in backend.members.iter().enumerate() {
             let endpoint = &member.endpoint;
             if member.drain || !endpoint.takes_anybody() || tried.contains(&endpoint.id) {
                 continue;
             }
-            // Where all others are gone, one that fails requests is better than none. Nobody waits for one place
-            // while another is free.
-            let rank = (endpoint.is_ejected(), member.tier, endpoint.room());
+            let nowhere = endpoint.leads_nowhere();
+            if nowhere && !tried.is_empty() {
+                // What the last one said tells more.
+                continue;
+            }
+            // Where all others are gone, one that fails requests is better than none, and one whose name leads nowhere
+            // says at least that. Nobody waits for one place while another is free.
+            let rank = (nowhere, endpoint.is_ejected(), member.tier, endpoint.room());
+            if endpoint.has_trial() && !nowhere && tried.is_empty() && trial.is_none_or(|(tier, _)| member.tier < tier)
+            {
+                trial = Some((member.tier, endpoint));
+            }
             if best.is_none_or(|best| rank < best) {
                 best = Some(rank);
                 list.clear();
@@ -36,6 +45,14 @@ impl Pools {
             if best == Some(rank) {
                 list.push(self.candidate(backend, index, member));
             }
+        }
+        // What is left alone gets one request when its time is over, but a backup only where it would get others.
+        if let Some((tier, endpoint)) = trial
+            && best.is_some_and(|(_, _, best, _)| tier <= best)
+            && endpoint.take_trial()
+        {
+            self.candidates.replace(list);
+            return Some(endpoint);
         }
         let chosen = match &*list {
             [] => None,

@@ -140,19 +140,19 @@ impl Verdict {
 #[derive(Debug)]
 struct Flight {
     local: Rc<Local>,
-    _place: Place,
+    place: Place,
 }
 
 impl Flight {
     fn begin(local: Rc<Local>, place: Place) -> Self {
-        local.counts.begin();
-        Self { local, _place: place }
+        local.counts.begin(place.is_counted());
+        Self { local, place }
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.local.counts.end();
+        self.local.counts.end(self.place.is_counted());
     }
 }
 

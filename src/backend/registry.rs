@@ -1,7 +1,7 @@
 //! [`Registry`]: which backends there are, over all reloads. It lives in the control plane.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -109,19 +109,27 @@ impl Registry {
     /// Judges the health of all endpoints until the drain.
     pub async fn judge(&self, mut drain: Watch) {
         let mut judges: HashMap<u64, Judge> = HashMap::new();
+        // Found anew where there are others, and now and then: of thousands, that takes longer than to judge them.
+        let (mut endpoints, mut of, mut due) = (Vec::new(), None, Instant::now());
         loop {
             tokio::select! {
                 () = tokio::time::sleep(health::TICK) => {}
                 _ = drain.signaled() => return,
             }
-            let endpoints = self.known().endpoints();
             let now = Instant::now();
-            let ids: HashSet<u64> = endpoints.iter().map(|endpoint| endpoint.standing.id).collect();
-            judges.retain(|id, _| ids.contains(id));
+            let made = self.known().times_made();
+            if of != Some(made) || now >= due {
+                (of, due) = (Some(made), now + health::LIST);
+                let list = self.known().endpoints();
+                let ids: HashSet<u64> = list.iter().map(|endpoint| endpoint.standing.id).collect();
+                judges.retain(|id, _| ids.contains(id));
+                endpoints = list.iter().map(Arc::downgrade).collect();
+            }
             for endpoint in &endpoints {
+                let Some(endpoint) = Weak::upgrade(endpoint) else { continue };
                 endpoint.rule();
                 if endpoint.needs_judge() {
-                    judges.entry(endpoint.standing.id).or_insert_with(|| Judge::new(now)).tick(endpoint, now).await;
+                    judges.entry(endpoint.standing.id).or_insert_with(|| Judge::new(now)).tick(&endpoint, now).await;
                 }
             }
         }

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::health::Health;
 use super::limit::Limit;
-use super::names::Resolved;
+use super::resolved::{Addresses, Resolved};
 use super::tally::Tally;
 use super::{BackendAddress, Duty};
 
@@ -25,7 +25,7 @@ pub(super) struct Standing {
     open: AtomicU32,
     /// Wakes the workers where an unused connection has to give way to a new one.
     pub(super) too_many: Notify,
-    /// The addresses of its name, where it has one that leads to several.
+    /// The addresses of its name, where it has one that is looked up for it.
     pub(super) resolved: Option<Resolved>,
     duty: AtomicU8,
     /// When it came up, in milliseconds of [`clock`].
@@ -35,7 +35,7 @@ pub(super) struct Standing {
 impl Standing {
     /// Of an endpoint that nothing is known of: it counts as one that has just come up.
     pub(super) fn new(address: &BackendAddress) -> Self {
-        let resolved = matches!(address, BackendAddress::Name(..)).then(Resolved::default);
+        let named = matches!(address, BackendAddress::Name(..) | BackendAddress::Service(_));
         let new = Self {
             id: next_id(),
             health: Health::default(),
@@ -43,7 +43,7 @@ impl Standing {
             tally: Tally::default(),
             open: AtomicU32::default(),
             too_many: Notify::new(),
-            resolved,
+            resolved: named.then(Resolved::default),
             duty: AtomicU8::default(),
             up_since: AtomicU64::default(),
         };
@@ -64,6 +64,23 @@ impl Standing {
             1 => Duty::Drain,
             _ => Duty::Off,
         }
+    }
+
+    /// Its name leads here from now on, or nowhere.
+    pub(super) fn lead(&self, addresses: &Arc<Addresses>) {
+        let Some(resolved) = &self.resolved else { return };
+        let was_nowhere = resolved.leads_nowhere();
+        resolved.publish(Arc::clone(addresses));
+        if was_nowhere && addresses.is_ok() {
+            // What failed while nobody could get there says nothing of the app.
+            self.health.succeeded();
+            self.came_up();
+        }
+    }
+
+    /// Whether its name is known to lead nowhere.
+    pub(super) fn leads_nowhere(&self) -> bool {
+        self.resolved.as_ref().is_some_and(Resolved::leads_nowhere)
     }
 
     /// A slow start begins here.

@@ -6,7 +6,8 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Backend, BackendAddress, Duty, Member};
+use super::resolved::Resolved;
+use super::{Backend, BackendAddress, Duty, Endpoint, Member};
 
 /// One endpoint's counts.
 #[derive(Debug, Default)]
@@ -28,6 +29,8 @@ struct Workers {
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     in_flight: AtomicU32,
+    /// Those of them that have no place: there was no limit when they began.
+    unplaced: AtomicU32,
     requests: AtomicU64,
 }
 
@@ -44,8 +47,10 @@ pub struct EndpointReport {
     pub duty: Duty,
     /// Whether that is the config's word.
     pub by_config: bool,
-    /// Whether the checks say that it cannot serve.
+    /// Whether it cannot serve: the checks say so, or its name leads nowhere.
     pub down: bool,
+    /// Why it cannot, for people, where that is known.
+    pub reason: Option<String>,
     /// Whether it fails requests and is left alone for a time.
     pub ejected: bool,
     /// Requests and raw connections under way.
@@ -104,6 +109,11 @@ impl Tally {
         self.workers().counts.iter().map(|counts| u64::from(counts.in_flight())).sum()
     }
 
+    /// What is under way without a place.
+    pub(super) fn unplaced(&self) -> u32 {
+        self.workers().counts.iter().map(|counts| counts.unplaced.load(Ordering::Relaxed)).sum()
+    }
+
     fn workers(&self) -> MutexGuard<'_, Workers> {
         // What a panic left is whole.
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
@@ -116,14 +126,20 @@ impl Counts {
     }
 
     /// A request begins. Loads and stores, as nobody else writes: that needs no lock on the bus.
-    pub(super) fn begin(&self) {
+    pub(super) fn begin(&self, placed: bool) {
         self.in_flight.store(self.in_flight() + 1, Ordering::Relaxed);
+        if !placed {
+            self.unplaced.store(self.unplaced.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
         self.requests.store(self.requests.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     /// It has ended.
-    pub(super) fn end(&self) {
+    pub(super) fn end(&self, placed: bool) {
         self.in_flight.store(self.in_flight().saturating_sub(1), Ordering::Relaxed);
+        if !placed {
+            self.unplaced.store(self.unplaced.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
+        }
     }
 }
 
@@ -146,7 +162,8 @@ fn report(member: &Member) -> EndpointReport {
         tier: member.tier,
         duty: if member.drain { endpoint.duty().max(Duty::Drain) } else { endpoint.duty() },
         by_config: member.drain,
-        down: standing.health.is_down(),
+        down: standing.health.is_down() || standing.leads_nowhere(),
+        reason: reason(endpoint),
         ejected: standing.health.is_ejected(),
         in_flight: tally.in_flight(),
         requests: tally.requests(),
@@ -160,5 +177,17 @@ fn report(member: &Member) -> EndpointReport {
             BackendAddress::At(_, socket) => vec![socket.ip()],
             _ => standing.resolved.as_ref().map(|resolved| resolved.addresses()).unwrap_or_default(),
         },
+    }
+}
+
+/// Why an endpoint cannot serve.
+fn reason(endpoint: &Endpoint) -> Option<String> {
+    let standing = &endpoint.standing;
+    let unknown = standing.resolved.as_ref().and_then(Resolved::error);
+    match (&endpoint.address, unknown) {
+        (BackendAddress::Name(name, _) | BackendAddress::Service(name), Some(error)) => {
+            Some(format!("{name} cannot be looked up: {error}"))
+        }
+        _ => standing.health.why(),
     }
 }

@@ -1,5 +1,6 @@
 //! `doorward backends …`: the endpoints of a running doorward, and what they are to do.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
@@ -113,7 +114,17 @@ pub(super) fn run(verb: &BackendsVerb) -> u8 {
 fn list(args: &ListArgs) -> Result<u8, String> {
     let client = client(&args.daemon)?;
     let mut views = super::wait_for(client.backends())?;
-    views.retain(|view| args.backend.as_ref().is_none_or(|name| *name == view.backend));
+    if let Some(name) = &args.backend {
+        let all: BTreeSet<_> = views.iter().map(|view| view.backend.clone()).filter(|name| !name.is_empty()).collect();
+        views.retain(|view| *name == view.backend);
+        if views.is_empty() {
+            let all = Vec::from_iter(all).join(", ");
+            return Err(format!(
+                "no backend in use is called {name:?}; there are: {}",
+                if all.is_empty() { "none" } else { &all }
+            ));
+        }
+    }
     if args.json {
         say(json(&views));
     } else if views.is_empty() {
@@ -203,6 +214,9 @@ pub(super) fn show(out: &mut String, views: &[EndpointView]) {
                 if view.failures == 0 { String::new() } else { format!("{} failed", view.failures) },
             ],
         );
+        if let Some(reason) = &view.reason {
+            table.note(reason.clone());
+        }
         let addresses: Vec<String> = view.addresses.iter().map(ToString::to_string).collect();
         if !addresses.is_empty() && !view.endpoint.contains('@') {
             table.note(format!("leads to {}", safe(&addresses.join(", "))));
@@ -221,6 +235,7 @@ mod tests {
             backend: "shop".to_owned(),
             endpoint: "app:80".to_owned(),
             state: EndpointState::Down,
+            reason: Some("it answers 500".to_owned()),
             by_config: false,
             weight: 2,
             backup: false,
@@ -236,7 +251,7 @@ mod tests {
             addresses: vec![std::net::Ipv4Addr::LOCALHOST.into()],
         };
         let text = render(&[view]);
-        let expected = "backends\n  DOWN  shop  app:80  weight 2  3 of 8 under way, 1 queued  1 request  4 failed\n    leads to 127.0.0.1\n";
+        let expected = "backends\n  DOWN  shop  app:80  weight 2  3 of 8 under way, 1 queued  1 request  4 failed\n    it answers 500\n    leads to 127.0.0.1\n";
         assert_eq!(text, expected);
     }
 }

@@ -217,6 +217,11 @@ fn sign(args: &SignArgs) -> Result<u8, String> {
         false => std::fs::File::open(&args.request).and_then(|file| file.take(REQUEST).read_to_string(&mut text)),
     };
     read.map_err(|error| format!("{} cannot be read: {error}", args.request.display()))?;
+    // Also `NEW CERTIFICATE REQUEST`, as some write it.
+    if !text.contains("CERTIFICATE REQUEST-----") {
+        let begin = "-----BEGIN CERTIFICATE REQUEST-----";
+        return Err(format!("{} is no signing request: it should have a line {begin}", args.request.display()));
+    }
     let signed = open(&args.common, false)?.sign(&text, args.days).map_err(|error| error.to_string())?;
     if args.common.json {
         print_json(&serde_json::json!({ "certificate": signed }));

@@ -13,6 +13,7 @@ mod completions;
 pub mod config_show;
 mod dev;
 mod dns;
+mod interrupt;
 pub mod logging;
 mod output;
 mod private;
@@ -136,7 +137,11 @@ pub(crate) struct Daemon {
 fn wait_for<T>(answer: impl Future<Output = Result<T, crate::admin::client::ClientError>>) -> Result<T, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
-    runtime.block_on(answer).map_err(|error| error.to_string())
+    runtime.block_on(answer).map_err(|error| match error {
+        // Its reason says it all.
+        crate::admin::client::ClientError::Refused { message, .. } => message,
+        error => error.to_string(),
+    })
 }
 
 #[cfg(test)]

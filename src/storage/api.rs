@@ -76,7 +76,7 @@ impl fmt::Debug for Lease {
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// The file system said no.
-    #[error("cannot {action} {path}: {source}; the storage folder has to be writable by the user that doorward runs as", path = path.display())]
+    #[error("cannot {action} {path}: {source}; the storage folder has to be writable by the user that doorward runs as; run commands as that user or as root", path = path.display())]
     Io {
         /// What was tried.
         action: &'static str,

@@ -59,6 +59,9 @@ async fn a_solver_is_added_tested_listed_and_removed_by_command_and_a_daemon_tak
         pebble.trust().display()
     );
     std::fs::write(&file, text).unwrap();
+    let (code, out, _) = doorward(&["dns", "list", "--config", &config], "");
+    assert!(code == 0 && out.contains(&format!("no DNS solvers in the config and in {}", state.display())), "{out}");
+    assert!(!state.exists(), "a look makes no storage");
     let (code, _, said) = doorward(&["check", "--config", &config], "");
     assert!(code == 1 && said.contains("no DNS solver is for its zone"), "{said}");
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::support::{Doorward, Origin, Setup, Tls, ca, within};
+use crate::support::{Doorward, Origin, Setup, Tls, ca, refused, within};
 
 const HOST: &str = "app.example.test";
 
@@ -129,6 +129,10 @@ fn a_command_outlasts_a_reload_and_what_is_under_way_is_waited_for() {
     for _ in 0..4 {
         assert_eq!(door.curl("https://app.example.test/").run().text(), "two!");
     }
+    let error = refused(&door.verb(&["backends", "drain", "127.0.0.9:1"]));
+    assert!(error.starts_with("doorward: no endpoint is \"127.0.0.9:1\"; there are: "), "{error}");
+    let error = refused(&door.verb(&["backends", "list", "--backend", "nope"]));
+    assert!(error.contains("no backend in use is called \"nope\"; there are: app"), "{error}");
     assert!(door.verb(&["backends", "disable", &two.address.to_string()]).status.success());
     assert_eq!(door.curl("https://app.example.test/").run().status, 503);
     assert_eq!(state(1).as_deref(), Some("disabled"));

@@ -87,7 +87,8 @@ fn requests_are_made_and_signed() {
     // What is no request is none, though it is PEM.
     let other = setup.home().join("other.pem");
     fs::write(&other, ca().leaf(&[HOST]).issue().certificate_pem).expect("written");
-    assert!(!setup.run(&["ca", "sign", other.to_str().expect("a path")]).status.success());
+    let error = refused(&setup.run(&["ca", "sign", other.to_str().expect("a path")]));
+    assert!(error.contains("other.pem is no signing request"), "{error}");
 }
 
 #[test]

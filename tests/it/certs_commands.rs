@@ -99,6 +99,23 @@ fn what_is_refused_from_a_folder_is_refused_by_command() {
     let error = refused(&door.verb(&["certs", "import", folder.to_str().expect("a path")]));
     assert!(error.contains("passphrase") && error.contains("openssl pkey"), "{error}");
 
+    // As lego has them: the layout is not one of a watched folder.
+    let lego = door.home().join("lego");
+    fs::create_dir(&lego).expect("a folder");
+    fs::write(lego.join("a.example.test.crt"), "").expect("written");
+    fs::write(lego.join("a.example.test.key"), "").expect("written");
+    let error = refused(&door.verb(&["certs", "import", lego.to_str().expect("a path")]));
+    assert!(error.contains("is taken with --from"), "{error}");
+
+    // An id is one line, in a table and on a command line.
+    let [chain, key] = files(&other, &ca().leaf(&[HOST]).issue());
+    for id in ["", " ", "a\nb", "a ", &"x".repeat(201)] {
+        for verb in [&["certs", "import", &chain, &key, "--id", id][..], &["certs", "generate", HOST, "--id", id]] {
+            let error = refused(&door.verb(verb));
+            assert!(error.contains("an id has 1 to 200 bytes"), "{id:?}: {error}");
+        }
+    }
+
     // What comes from a folder is the folder's.
     for verb in [&["certs", "delete", "there"][..], &["certs", "rollback", "there"], &["certs", "renew", "there"]] {
         let error = refused(&door.verb(verb));

@@ -42,7 +42,12 @@ print(seen.decode(errors="replace"))
 fn setup() -> Doorward {
     let leaf = |name: &str| ca().leaf(&[name]).issue();
     let (one, two) = (leaf("www.alpha.example.test"), leaf("*.beta.example.test"));
-    Setup::new().certificate("first-alpha", &one).certificate("second-beta", &two).start()
+    Setup::new()
+        .certificate("first-alpha", &one)
+        .certificate("second-beta", &two)
+        .section("[[backend]]\nname = \"app\"\nendpoints = [\"127.0.0.1:9\", \"127.0.0.5:9\"]")
+        .route("hosts = [\"www.alpha.example.test\"]\nbackend = \"app\"")
+        .start()
 }
 
 /// A PATH that begins with the folder of the built doorward.
@@ -89,6 +94,16 @@ fn fish_completes_what_each_argument_takes() {
     let door = setup();
     ok(&door.verb(&["certs", "disable", "www.alpha.example.test"]));
     let config = config(&door);
+    let key = door.home().join("key");
+    std::fs::write(&key, "hmac-sha256:acme:bm90IGEgc2VjcmV0").expect("written");
+    let key = key.display().to_string();
+    let add = ["dns", "rfc2136", "add", "--config", &config, "--id", "ns-one", "--dns-zones", "example.test"];
+    let added = Command::new(env!("CARGO_BIN_EXE_doorward"))
+        .args(add)
+        .args(["--server", "127.0.0.1:53", "--tsig-key", &key])
+        .output()
+        .expect("it runs");
+    ok(&added);
     for (line, has, lacks) in [
         (
             "certs show --config C ",
@@ -103,6 +118,10 @@ fn fish_completes_what_each_argument_takes() {
             &["letsencrypt\thttps://acme-v02.api.letsencrypt.org/directory"],
             "zerossl",
         ),
+        ("dns test --config C ", &["ns-one\texample.test"], "first-alpha"),
+        ("dns remove --config C n", &["ns-one\texample.test"], "first-alpha"),
+        ("backends drain --config C 127.0", &["127.0.0.1:9\tapp"], "first-alpha"),
+        ("backends enable --config C ", &["127.0.0.1:9\tapp", "127.0.0.5:9\tapp"], "first-alpha"),
         ("certs gen", &["generate\tOrder a certificate now"], "show"),
         ("completions ", &["bash", "fish", "zsh"], ""),
         ("dns cloudfl", &["cloudflare"], "route53"),

@@ -68,6 +68,9 @@ fn a_connection_is_enough_where_no_path_is_named() {
     let door = door(&[app.address, down], &format!("check = {{ {CHECK} }}"));
     let line = door.wait_log(0, "that it is down", is("the endpoint is down"));
     assert_eq!(line["endpoint"], down.to_string());
+    let shown = String::from_utf8_lossy(&door.verb(&["backends", "list"]).stdout).into_owned();
+    let lines: Vec<_> = shown.lines().skip_while(|line| !line.contains("DOWN")).take(2).collect();
+    assert!(lines[0].contains(&down.to_string()) && lines[1].contains("Connection refused"), "{shown}");
     let listener = TcpListener::bind(down).expect("the port is free still");
     door.wait_log(0, "that it is up", is("the endpoint is up again"));
     drop(listener);
@@ -100,6 +103,33 @@ fn an_endpoint_that_fails_requests_is_left_alone_and_tried_again() {
     }
     broken.store(false, Ordering::SeqCst);
     within("it is tried again", || (client.get(HOST, "/").text() == "bad").then_some(()));
+}
+
+#[test]
+fn what_is_left_alone_costs_one_request_each_time() {
+    let (good, _) = switched("good");
+    let bad = nobody();
+    let door = door(&[bad, good.address], "ejection = { failures = 4, time = \"200ms\" }\nretry = { attempts = 0 }");
+    let counts = || {
+        let shown = door.verb(&["backends", "list", "--json"]);
+        let list: Vec<serde_json::Value> = serde_json::from_slice(&shown.stdout).expect("JSON");
+        let of_bad = list.iter().find(|view| view["endpoint"] == bad.to_string()).expect("it is there");
+        ["failures", "ejections"].map(|key| of_bad[key].as_u64().expect("a number"))
+    };
+    let mut client = Tls::connect(door.https, HOST);
+    let mut after = |ejections: u64| {
+        within("it is left alone", || {
+            // Faster than the verdict on them.
+            for _ in 0..20 {
+                client.get(HOST, "/");
+            }
+            (counts()[1] >= ejections).then(counts)
+        })
+    };
+    let (begin, end) = (after(1), after(5));
+    let [failures, times] = [0, 1].map(|index| end[index] - begin[index]);
+    // The verdict on the last one may not be counted yet, neither at the beginning nor at the end.
+    assert!(failures.abs_diff(times) <= 1, "{failures} failures, and left alone {times} times");
 }
 
 #[test]

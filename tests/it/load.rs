@@ -90,6 +90,36 @@ fn no_more_than_so_many_requests_at_once_and_the_others_wait() {
 }
 
 #[test]
+fn a_limit_that_a_reload_brings_counts_what_is_under_way() {
+    let (origin, gate, most) = gated();
+    let door = door(&[plain(&origin)], "slow_start = \"1ms\"");
+    let ask = || {
+        let https = door.https;
+        std::thread::spawn(move || Tls::connect(https, HOST).get(HOST, "/"))
+    };
+    let mut asking = vec![ask(), ask()];
+    within("two are there", || (metric(&door, "in_flight") == Some(2)).then_some(()));
+    let keys = "max_connections = 2\nqueue = { length = 1, wait = \"20s\" }";
+    door.rewrite(|text| text.replace("slow_start = \"1ms\"", keys));
+    assert!(door.reload());
+    asking.push(ask());
+    within("the third waits", || (metric(&door, "queued") == Some(1)).then_some(()));
+    assert_eq!(door.curl("https://app.example.test/fourth").run().status, 503);
+    assert_eq!(metric(&door, "in_flight"), Some(2));
+    gate.set(true);
+    for asked in asking {
+        assert_eq!(asked.join().expect("no panic").text(), "ok");
+    }
+    assert_eq!(most.load(Ordering::SeqCst), 2);
+    // Both places are there again.
+    gate.set(false);
+    let asking = [ask(), ask()];
+    within("two at once", || (metric(&door, "in_flight") == Some(2)).then_some(()));
+    gate.set(true);
+    asking.into_iter().for_each(|asked| assert_eq!(asked.join().expect("no panic").text(), "ok"));
+}
+
+#[test]
 fn kept_connections_give_way_where_the_app_serves_so_many_and_no_more() {
     // One connection after the other, as a process for each has it: the next is not looked at before this one ends.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{Pebble, Setup, Tls, ca, client_config, free, json, within};
+use crate::support::{Pebble, Setup, Tls, ca, client_config, free, json, ok, within};
 
 const HOST: &str = "moved.example.test";
 
@@ -54,10 +54,18 @@ impl Ca {
 fn take_over(tool: &str, path: &Path) -> Value {
     let door = Setup::new().route(&format!("hosts = [\"{HOST}\"]\nbackend = \"127.0.0.1:1\"")).start();
     let path = path.to_str().expect("a path");
+    let dry = json(&door.verb(&["certs", "import", "--from", tool, path, "--dry-run", "--json"]));
+    let would = &dry["would_import"][0];
+    assert_eq!((&would["id"], &would["names"][0]), (&HOST.into(), &HOST.into()), "{dry:#}");
+    let text = ok(&door.verb(&["certs", "import", "--from", tool, path, "--dry-run"]));
+    assert!(text.contains(&format!("would import {HOST}: {HOST}, until 20")), "{text}");
+    let list = json(&door.verb(&["certs", "list", "--json"])).to_string();
+    assert!(!list.contains(HOST), "nothing has changed: {list}");
     let output: Output = door.verb(&["certs", "import", "--from", tool, path, "--json"]);
     assert!(output.status.success(), "{output:?}");
     let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(said["imported"][0]["serving"], true, "{said:#}");
+    assert_eq!((&said["left"], &said["failed"]), (&dry["left"], &dry["failed"]), "{said:#}");
     let shown = door.verb(&["certs", "show", HOST, "--json"]);
     let shown: Value = serde_json::from_slice(&shown.stdout).expect("JSON");
     assert_eq!(shown["id"], HOST, "{shown:#}");

@@ -1,7 +1,7 @@
 //! Commands that change what is stored: import, replace, rollback, delete, disable, enable; and export.
 
 use super::usage::sample;
-use super::{Desk, done, failed, now, pattern};
+use super::{Desk, done, failed, now, pattern, sound};
 use crate::acme::State;
 use crate::admin::certs::{Done, Import, Refused, Reply, Secret};
 use crate::certs::{About, Bundle, Certificate, Origin, directory, unix_now};
@@ -13,9 +13,7 @@ impl Desk {
     pub(super) async fn import(&self, import: Import) -> Result<Done, Refused> {
         self.lasting()?;
         let id = CertificateId::new(import.id.as_str());
-        if import.id.trim().is_empty() || import.id.len() > 200 {
-            return Err(Refused::No("an id has 1 to 200 bytes: name it with --id".to_owned()));
-        }
+        sound(&id)?;
         let remedy = match import.replace {
             true => "copy the new files there; they are served at once",
             false => "choose another --id, or copy the files there",

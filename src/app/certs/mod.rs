@@ -256,6 +256,16 @@ fn pattern(name: &str) -> Result<HostPattern, Refused> {
     HostPattern::parse(name).map_err(|error| Refused::No(format!("{name:?} is no name: {error}")))
 }
 
+/// Refuses an id that is not a line of text, as tables, logs and command lines have it.
+fn sound(id: &CertificateId) -> Result<(), Refused> {
+    let text = id.as_str();
+    if (1..=200).contains(&text.len()) && text.trim() == text && !text.chars().any(char::is_control) {
+        return Ok(());
+    }
+    let message = "an id has 1 to 200 bytes, no control characters, and no space at its ends: name it with --id";
+    Err(Refused::No(message.to_owned()))
+}
+
 fn failed(error: impl std::fmt::Display) -> Refused {
     Refused::Failed(error.to_string())
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::public::is_public;
-use super::{Desk, day, done, failed, now, pattern, room};
+use super::{Desk, day, done, failed, now, pattern, room, sound};
 use crate::acme::{self, Asked, Reason, State};
 use crate::admin::certs::{Done, Generate, Refused};
 use crate::certs::{Origin, Wish};
@@ -21,6 +21,8 @@ impl Desk {
     pub(super) async fn generate(&self, generate: Generate) -> Result<Done, Refused> {
         let live = self.live()?;
         self.lasting()?;
+        let id = generate.id.clone().map(CertificateId::new);
+        id.iter().try_for_each(sound)?;
         let mut names = Vec::new();
         for name in &generate.names {
             let name = pattern(name)?;
@@ -37,7 +39,7 @@ impl Desk {
         if !faults.is_empty() {
             return Err(Refused::No(format!("nothing was ordered:\n  {}", faults.join("\n  "))));
         }
-        let id = generate.id.clone().map_or_else(|| acme::certificate_id(&names), CertificateId::new);
+        let id = id.unwrap_or_else(|| acme::certificate_id(&names));
         self.not_in_directory(&id, "choose another --id")?;
         let texts: Vec<String> = names.iter().map(ToString::to_string).collect();
         let wish = Wish {

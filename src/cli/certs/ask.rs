@@ -1,13 +1,11 @@
 //! From a request to its answer: by the admin socket, or where nobody listens there, on the storage.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use tokio::runtime::Runtime;
 
 use crate::admin::certs::{Reply, Request};
 use crate::admin::client::{Client, ClientError};
 use crate::app::{Alone, Desk};
+use crate::cli::interrupt::Interrupt;
 use crate::cli::{CONFIG_FILE, Daemon, admin_socket};
 use crate::config::{self, Config};
 
@@ -62,7 +60,8 @@ fn load(daemon: &Daemon) -> Result<Config, String> {
 pub(super) struct Talk {
     runtime: Runtime,
     maker: Maker,
-    interrupted: Arc<AtomicBool>,
+    /// None where nothing has to be cleared away here.
+    interrupt: Option<Interrupt>,
 }
 
 /// Who makes an order.
@@ -78,21 +77,18 @@ impl Talk {
     pub(super) fn begin(daemon: &Daemon) -> Result<Self, String> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
-        let interrupted = Arc::new(AtomicBool::new(false));
-        let maker = runtime.block_on(async {
+        let (maker, interrupt) = runtime.block_on(async {
             let client = Client::new(admin_socket::find(daemon).map_err(|error| error.to_string())?);
             match client.reach().await {
                 Err(ClientError::NotRunning(_)) if daemon.socket.is_none() => {
                     let alone = Alone::start(load(daemon)?).await.map_err(|error| error.to_string())?;
-                    // What is under way is cleared away first.
-                    tokio::spawn(note_interrupt(Arc::clone(&interrupted)));
-                    Ok(Maker::Alone(Box::new(alone)))
+                    Ok((Maker::Alone(Box::new(alone)), Some(Interrupt::note())))
                 }
                 Err(error) => Err(error.to_string()),
-                Ok(()) => Ok(Maker::Daemon(client)),
+                Ok(()) => Ok((Maker::Daemon(client), None)),
             }
         })?;
-        Ok(Self { runtime, maker, interrupted })
+        Ok(Self { runtime, maker, interrupt })
     }
 
     /// Asks.
@@ -114,7 +110,7 @@ impl Talk {
 
     /// Whether the operator wants it ended.
     pub(super) fn is_interrupted(&self) -> bool {
-        self.interrupted.load(Ordering::Relaxed)
+        self.interrupt.as_ref().is_some_and(Interrupt::came)
     }
 
     /// Ends it; `is_done`: what was ordered is there.
@@ -122,11 +118,5 @@ impl Talk {
         if let Maker::Alone(alone) = self.maker {
             self.runtime.block_on(alone.finish(is_done));
         }
-    }
-}
-
-async fn note_interrupt(interrupted: Arc<AtomicBool>) {
-    if tokio::signal::ctrl_c().await.is_ok() {
-        interrupted.store(true, Ordering::Relaxed);
     }
 }

@@ -3,13 +3,16 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::super::output::{Style, complain, safe, say, styled};
 use super::sources::{Collected, Found, collect};
 use super::{Common, DONE, FAILED, ask, print_json, refuse, tell, unexpected};
 use crate::admin::certs::{Done, Import, Reply, Request, Secret};
+use crate::certs::Bundle;
 use crate::certs::foreign::Tool;
-use crate::cli::{Daemon, complete};
+use crate::cli::{Daemon, clock, complete};
 
 /// Take certificates with their keys into doorward's storage, and serve them at once.
 ///
@@ -22,7 +25,7 @@ use crate::cli::{Daemon, complete};
 /// `certificate = "auto"`, which orders one of its own before this one ends.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  doorward certs import ./example.com/\n  doorward certs import fullchain.pem privkey.pem --id example.com\n  pass show example.com | doorward certs import - --id example.com\n  doorward certs import --from certbot /etc/letsencrypt"
+    after_help = "Examples:\n  doorward certs import ./example.com/\n  doorward certs import fullchain.pem privkey.pem --id example.com\n  pass show example.com | doorward certs import - --id example.com\n  doorward certs import --from certbot /etc/letsencrypt --dry-run"
 )]
 pub(in crate::cli) struct ImportArgs {
     /// A folder, the files of one certificate, or -
@@ -34,6 +37,9 @@ pub(in crate::cli) struct ImportArgs {
     /// Take over what this tool holds at the path
     #[arg(long, value_name = "TOOL")]
     from: Option<From>,
+    /// Show what would be imported and what would be left, and change nothing
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -84,7 +90,32 @@ pub(super) fn run(args: &ImportArgs) -> u8 {
         let error = format!("--id names one certificate, and there are {}", found.len());
         return refuse(args.common.json, &error);
     }
-    import_all(args, (found, left))
+    match args.dry_run {
+        true => rehearse(args, (found, left)),
+        false => import_all(args, (found, left)),
+    }
+}
+
+/// What would be imported, without a word to anybody: what is there by the same ids is not looked at.
+fn rehearse(args: &ImportArgs, (found, left): Collected) -> u8 {
+    let (mut would, mut failed) = (Vec::new(), Vec::new());
+    for Found { name, from, result } in found {
+        let id = args.id.clone().unwrap_or(name);
+        match result {
+            Ok(Bundle { certificate, .. }) => {
+                let names: Vec<String> = certificate.names().iter().map(ToString::to_string).collect();
+                let until = certificate.not_after();
+                if !args.common.json {
+                    let names = safe(&names.join(", "));
+                    let (id, until, from) = (safe(&id), clock::date(until), safe(&from));
+                    say(format_args!("would import {id}: {names}, until {until}, from {from}\n"));
+                }
+                would.push(json!({ "id": id, "names": names, "expires": until, "from": from }));
+            }
+            Err(error) => failed.push(refused(&from, &error.to_string())),
+        }
+    }
+    end(args, "would_import", &would, &failed, &left)
 }
 
 /// Each for itself, a line each; what could not be taken is said, and makes the exit code 1.
@@ -104,19 +135,27 @@ fn import_all(args: &ImportArgs, (found, left): Collected) -> u8 {
                 }
                 taken.push(done);
             }
-            Err(error) => {
-                match error.contains(&from) {
-                    true => complain(safe(&error)),
-                    false => complain(format_args!("{}: {}", safe(&from), safe(&error))),
-                }
-                failed.push(serde_json::json!({ "from": from, "error": error }));
-            }
+            Err(error) => failed.push(refused(&from, &error)),
         }
     }
+    end(args, "imported", &taken, &failed, &left)
+}
+
+/// Says why one could not be taken; the same as JSON.
+fn refused(from: &str, error: &str) -> Value {
+    match error.contains(from) {
+        true => complain(safe(error)),
+        false => complain(format_args!("{}: {}", safe(from), safe(error))),
+    }
+    json!({ "from": from, "error": error })
+}
+
+/// Says what was left, or as JSON everything.
+fn end(args: &ImportArgs, key: &str, taken: &[impl Serialize], failed: &[Value], left: &[String]) -> u8 {
     if args.common.json {
-        print_json(&serde_json::json!({ "imported": taken, "failed": failed, "left": left }));
+        print_json(&json!({ key: taken, "failed": failed, "left": left }));
     } else {
-        for line in &left {
+        for line in left {
             say(format_args!("{} {}\n", styled(Style::Dim, "left:"), safe(line)));
         }
     }

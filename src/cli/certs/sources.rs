@@ -38,7 +38,7 @@ pub(super) fn collect(paths: &[PathBuf], tool: Option<Tool>) -> Result<Collected
             if all.is_empty() {
                 let layouts = "privkey.pem + fullchain.pem, ssl.key + ssl.crt (+ ssl.chain), tls.key + tls.crt, key.pem + cert.pem, NAME.pem";
                 return Err(format!(
-                    "there is no certificate in the folder; it may be in one of these layouts: {layouts}"
+                    "there is no certificate in the folder; it may be in one of these layouts: {layouts}; what certbot, Caddy, Traefik or lego holds is taken with --from"
                 ));
             }
             Ok((all, Vec::new()))

@@ -39,8 +39,11 @@ pub(in crate::cli) struct RemoveArgs {
 
 pub(super) async fn list(args: &ListArgs) -> Result<u8, Failure> {
     let config = args.place.config()?;
-    let storage = args.place.storage(&config)?;
-    let stored = dns::load_all(&*storage).await?;
+    // A storage that is not there yet is not made by a look.
+    let stored = match args.place.folder(&config).exists() {
+        true => dns::load_all(&*args.place.storage(&config)?).await?,
+        false => Vec::new(),
+    };
     let all: Vec<(&DnsSolver, &str)> =
         config.dns.iter().map(|s| (s, "config")).chain(stored.iter().map(|s| (s, "storage"))).collect();
     if args.json {
@@ -57,7 +60,10 @@ pub(super) async fn list(args: &ListArgs) -> Result<u8, Failure> {
         table.row(Style::Plain, cells);
     }
     match table.is_empty() {
-        true => say("no DNS solvers; add one with: doorward dns PROVIDER add\n"),
+        true => {
+            let place = args.place.folder(&config).display();
+            say(format_args!("no DNS solvers in the config and in {place}; add one with: doorward dns PROVIDER add\n"));
+        }
         false => say(table),
     }
     Ok(DONE)
@@ -81,7 +87,7 @@ pub(super) async fn remove(args: &RemoveArgs) -> Result<u8, Failure> {
     dns::remove(&*storage, &args.id).await?;
     for left in Intent::all(&*storage).await?.iter().filter(|intent| intent.solver == args.id) {
         complain(format_args!(
-            "a record that it wrote is still there: {} TXT {:?}",
+            "a record that it wrote may still be there: {} TXT {:?}",
             left.record.name, left.record.value
         ));
     }

@@ -51,9 +51,13 @@ impl Place {
 
     /// The storage, made where it is missing.
     pub(super) fn storage(&self, config: &Config) -> Result<Arc<dyn Storage>, Failure> {
+        Ok(Arc::new(FileStorage::open(self.folder(config))?))
+    }
+
+    /// Where that is.
+    pub(super) fn folder<'a>(&'a self, config: &'a Config) -> &'a Path {
         let StorageConfig::File { path } = &config.storage;
-        let path = self.storage.as_ref().unwrap_or(path);
-        Ok(Arc::new(FileStorage::open(path)?))
+        self.storage.as_ref().unwrap_or(path)
     }
 
     /// Every solver, of the config and of the storage.

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::place::Place;
 use super::{Failure, say_json};
+use crate::cli::interrupt::Interrupt;
 use crate::cli::output::{Style, say, styled};
 use crate::cli::{DONE, FAILED, complete};
 use crate::dns::{TxtRecord, challenge_name};
@@ -14,10 +15,13 @@ use crate::names::HostPattern;
 
 /// The lock that is held while a test's record is needed.
 const LOCK: &str = "dns-test";
+/// What a step says that Ctrl-C or SIGTERM ended.
+const INTERRUPTED: &str = "interrupted";
 
 /// Write, see and remove a real record, as for a certificate for NAME.
 ///
-/// The record is a TXT value at _acme-challenge.NAME, or where a CNAME there leads. It is removed in any case.
+/// The record is a TXT value at _acme-challenge.NAME, or where a CNAME there leads. It is removed in any case, also after
+/// Ctrl-C.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  doorward dns test 1 www.example.org")]
 pub(in crate::cli) struct TestArgs {
@@ -59,13 +63,19 @@ pub(super) async fn run(args: &TestArgs) -> Result<u8, Failure> {
             format!("for certificates the solver {} would be used: its zone is longer", other.config.id),
         );
     }
-    match solvers.present(solver, record.clone(), &token, LOCK).await {
-        Err(error) => steps.note("written", false, error.to_string()),
+    // Until here there is nothing to take back.
+    let mut interrupt = Interrupt::note();
+    let written = tokio::select! {
+        written = solvers.present(solver, record.clone(), &token, LOCK) => written.map_err(|error| error.to_string()),
+        () = interrupt.wait() => Err(INTERRUPTED.to_owned()),
+    };
+    match written {
+        Err(error) => steps.note("written", false, error),
         Ok(presented) => {
             steps.note("written", true, format!("{} TXT {:?}", record.name, record.value));
             let seen = tokio::select! {
                 seen = solvers.wait_for(&presented) => seen.map_err(|error| error.to_string()),
-                _ = tokio::signal::ctrl_c() => Err("interrupted".to_owned()),
+                () = interrupt.wait() => Err(INTERRUPTED.to_owned()),
             };
             match seen {
                 Ok(seen) => {
