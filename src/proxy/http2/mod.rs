@@ -8,6 +8,7 @@ mod guard;
 mod guard_tests;
 mod head;
 mod outlet;
+mod pseudo;
 mod stream;
 mod upgrade;
 
