@@ -51,6 +51,11 @@ fn h2_by_sections() {
 }
 
 #[test]
+fn verdicts_do_not_depend_on_how_bytes_are_cut() {
+    run("splits.py", &[]);
+}
+
+#[test]
 fn h2_floods() {
     run("h2_floods.py", &[]);
 }

@@ -2,6 +2,7 @@
 
 import contextlib
 import struct
+import time
 
 from hpack import Decoder, Encoder
 
@@ -54,6 +55,7 @@ class H2:
         self.encoder, self.decoder = Encoder(), Decoder()
         self.decoder.max_header_list_size = 1 << 20
         self.buffer = b""
+        self.cut = lambda data: [data]
         if handshake:
             self.send(PREFACE + frame(SETTINGS, payload=settings))
             self.until(lambda kind, flags, stream, payload: kind == SETTINGS and flags & ACK)
@@ -66,13 +68,17 @@ class H2:
             self.sock.close()
 
     def send(self, data):
-        self.sock.sendall(data)
+        """In the pieces that `cut` makes of it, each read before the next one comes, mostly."""
+        for n, piece in enumerate(self.cut(data)):
+            if n:
+                time.sleep(0.0005)
+            self.sock.sendall(piece)
         return self
 
     def quietly(self, data):
         """Sends what may find the connection closed."""
         with contextlib.suppress(OSError):
-            self.sock.sendall(data)
+            self.send(data)
         return self
 
     def ask(self, stream=1, fields=None, flags=END_STREAM | END_HEADERS):
