@@ -70,6 +70,12 @@ fn files_that_misbehave() {
     run("files.py", &[]);
 }
 
+/// Skips what takes root or libfaketime, saying so, where they are missing.
+#[test]
+fn disks_clocks_and_locks_that_misbehave() {
+    run("disk_and_clock.py", &[]);
+}
+
 #[test]
 fn slow_and_many() {
     run("slow_and_many.py", &[]);
