@@ -2,6 +2,7 @@
 latency meanwhile; no descriptors left; clients that leave.
 """
 
+import contextlib
 import socket
 import statistics
 import struct
@@ -290,6 +291,51 @@ def memory(tally):
         tally.check(not door.said("panicked"), "memory: nothing panicked", door.said("panicked")[:1])
 
 
+def held_requests(tally):
+    """With little memory, many requests on few connections whose answers or uploads nobody takes: as many as fit, the
+    others are refused; it lives, says so, and recovers."""
+    huge = 1 << 30
+    for what, method, window, uploads in [("answers that nobody reads", "GET", huge, 0), ("answers with no window", "GET", 0, 0), ("uploads that nobody takes", "POST", 0, 62)]:
+        enough = threading.Event()
+
+        def answer(seen, sock):
+            with contextlib.suppress(OSError):
+                sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n" + MILLION)
+            return False
+
+        origin = Origin(answer) if method == "GET" else Origin()
+        if method == "POST":
+            # Takes connections, and reads nothing.
+            origin._serve = lambda sock: enough.wait(60)
+        with Door([(HOST, origin.port, ""), ("other.example.test", Origin().port, "")], limits={"RLIMIT_DATA": 256 << 20}, access="false") as door:
+            base, clients = door.memory(), []
+            for _ in range(12):
+                try:
+                    h2 = H2(door, settings=struct.pack(">HI", 4, window))
+                    clients.append(h2)
+                    h2.quietly(frame(WINDOW, 0, 0, struct.pack(">I", huge)))
+                    flags = END_HEADERS | (END_STREAM if method == "GET" else 0)
+                    for n in range(100):
+                        h2.quietly(frame(HEADERS, flags, 2 * n + 1, block(request(method))))
+                    for n in range(uploads):
+                        h2.quietly(frame(0, 0, 2 * n + 1, b"z" * 16000))
+                except OSError:
+                    break
+            time.sleep(2)
+            alive = door.alive
+            tally.check(alive, f"held, {what}: it lives", door.lines[-3:])
+            if not alive:
+                continue
+            tally.check(door.gauge("doorward_http2_refused_total") > 0 and door.said("as many requests over HTTP/2"), f"held, {what}: it says that no more fit", door.lines[-3:])
+            tally.check(door.honest("other.example.test")[0] == 200, f"held, {what}: over HTTP/1.1 there is room")
+            print(f"  held, {what}: {len(clients)} connections, {(door.memory() - base) >> 20} MiB, {door.gauge('doorward_http2_refused_total'):.0f} refused", flush=True)
+            for h2 in clients:
+                h2.sock.close()
+            enough.set()
+            tally.check(wait(lambda: door.gauge("doorward_requests_under_way") == 0), f"held, {what}: all are let go of", door.gauge("doorward_requests_under_way"))
+            tally.check(not door.said("panicked"), f"held, {what}: nothing panicked", door.said("panicked")[:1])
+
+
 def _ok(door):
     try:
         return door.get(timeout=5)[0] == 200
@@ -302,7 +348,7 @@ if __name__ == "__main__":
 
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     tally = Tally()
-    for part in (deadlines, descriptors, memory, many):
+    for part in (deadlines, descriptors, memory, held_requests, many):
         if len(sys.argv) < 2 or part.__name__ in sys.argv[1:]:
             part(tally)
     tally.end()
