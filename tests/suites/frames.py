@@ -1,7 +1,9 @@
 """HTTP/2 written by hand (RFC 9113), for what no decent client sends."""
 
 import contextlib
+import socket
 import struct
+import threading
 import time
 
 from hpack import Decoder, Encoder
@@ -56,6 +58,7 @@ class H2:
         self.decoder.max_header_list_size = 1 << 20
         self.buffer = b""
         self.cut = lambda data: [data]
+        self.readers = []
         if handshake:
             self.send(PREFACE + frame(SETTINGS, payload=settings))
             self.until(lambda kind, flags, stream, payload: kind == SETTINGS and flags & ACK)
@@ -64,6 +67,20 @@ class H2:
         return self
 
     def __exit__(self, *_):
+        self.close()
+
+    def reading(self, work):
+        """Reads in a thread of its own, which ends with the connection."""
+        self.readers.append(threading.Thread(target=work, daemon=True))
+        self.readers[-1].start()
+
+    def close(self):
+        # Who still reads would read whatever the descriptor is next.
+        with contextlib.suppress(OSError):
+            if self.readers:
+                self.sock.shutdown(socket.SHUT_RDWR)
+        for reader in self.readers:
+            reader.join(PATIENCE)
         with contextlib.suppress(OSError):
             self.sock.close()
 

@@ -49,10 +49,11 @@ def drain(h2):
             while found := h2.read():
                 if found[0] == GOAWAY:
                     away.set()
-        except (OSError, ValueError):
+        except (AttributeError, OSError, ValueError):
+            # Closed meanwhile.
             pass
         away.set()
-    threading.Thread(target=run, daemon=True).start()
+    h2.reading(run)
     return away
 
 
@@ -239,7 +240,7 @@ def slow_heads(tally, origin):
                     def watch(h2=h2, ended=ended):
                         h2.goaway(PATIENCE)
                         ended.set()
-                    threading.Thread(target=watch, daemon=True).start()
+                    h2.reading(watch)
                     n = 0
                     while not ended.wait(0.3) and n < 30:
                         part = rest(n)

@@ -280,12 +280,12 @@ def websocket(tally):
 
         async with serve(echo, "127.0.0.1", 0, max_size=8 << 20) as server:
             port = server.sockets[0].getsockname()[1]
-            with Door([(HOST, port, "")], '[timeouts]\ntunnel_idle = "5s"') as door:
-                async def client(**more):
-                    raw = socket.create_connection(door.https)
-                    raw.setblocking(False)
-                    return await connect(f"wss://{HOST}/chat", sock=raw, ssl=door.context, server_hostname=HOST, max_size=8 << 20, **more)
+            async def client(**more):
+                raw = socket.create_connection(door.https)
+                raw.setblocking(False)
+                return await connect(f"wss://{HOST}/chat", sock=raw, ssl=door.context, server_hostname=HOST, max_size=8 << 20, **more)
 
+            with Door([(HOST, port, "")]) as door:
                 ws = await client(additional_headers={"X-Forwarded-Proto": "http", "X_Forwarded_For": "6.6.6.6"})
                 for message in ["text", "", "\u00e4\u20ac" * 1000, b"", b"\0" * 100, b"x" * (1 << 20), "y" * (4 << 20)]:
                     await ws.send(message)
@@ -306,6 +306,7 @@ def websocket(tally):
                     w.transport.abort()
                 await asyncio.gather(*(w.close() for w in many_[10:]))
                 tally.check(await asyncio.to_thread(wait, lambda: door.gauge("doorward_tunnels_open") == 0), "and let go of")
+            with Door([(HOST, port, "")], '[timeouts]\ntunnel_idle = "5s"') as door:
                 ws = await client(ping_interval=None)
                 begun = time.monotonic()
                 try:

@@ -50,7 +50,7 @@ def testssl(tally, door):
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, "out.json")
         subprocess.run([program, "--quiet", "--color", "0", "--warnings", "off", "--jsonfile", out, "--sneaky", *checks, "--ip", door.https[0], f"https://{HOST}:{door.https[1]}"],
-                       check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=360)
+                       check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=600)
         with open(out, encoding="utf-8") as file:
             findings = json.load(file)
     tally.check(len(findings) > 12, "testssl.sh looked", len(findings))
