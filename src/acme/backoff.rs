@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::AcmeError;
-use super::clock::{from_unix, unix};
+use super::clock::{from_unix, is_to_come, unix};
 use crate::config::{self, CertificateId};
 use crate::storage::{Storage, StorageError, keys};
 
 /// The most that a Retry-After is believed.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(super) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// How the delay after a failure grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +98,11 @@ impl Failure {
         from_unix(self.next)
     }
 
+    /// Whether it is too early for another attempt.
+    pub(super) fn holds(&self, now: SystemTime) -> bool {
+        self.next() > now && !is_to_come(self.at, now)
+    }
+
     /// The failure that is kept for `id`. One that cannot be understood is none.
     pub(super) async fn load(storage: &dyn Storage, id: &CertificateId) -> Result<Option<Self>, StorageError> {
         let value = storage.read(&keys::failure(id.as_str())).await?;
@@ -148,6 +153,9 @@ mod tests {
         let second = Failure::after(Some(&failure), &wait(1), Pace::default(), now);
         assert_eq!(second.attempts, 2);
         assert!(second.next() >= now + Duration::from_secs(120), "the delay goes on growing");
+        assert!(second.holds(now) && !second.holds(now + Duration::from_secs(3600)));
+        // By a clock that was a year ahead, and was set right.
+        assert!(!second.holds(now - Duration::from_secs(365 * 86_400)));
         let absurd = Failure::after(None, &wait(1 << 34), Pace::default(), now);
         assert!(absurd.next() < now + LONGEST_RETRY_AFTER + Duration::from_secs(2));
     }

@@ -7,6 +7,9 @@ use tokio::sync::watch;
 /// The longest sleep: a wall clock may be set while it lasts.
 const LONGEST_SLEEP: Duration = Duration::from_secs(600);
 
+/// How far the clocks may be apart of who writes a time down and who reads it.
+const SKEW: Duration = Duration::from_secs(3600);
+
 /// A wall clock.
 #[derive(Clone, Debug)]
 pub struct Clock {
@@ -85,6 +88,12 @@ impl ClockHand {
 /// A time as it is stored and shown: unix seconds, nothing before 1970.
 pub(super) fn unix(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// Whether what was written down as past is still to come: the clock was ahead then, and was set right since. Nothing
+/// waits for as long as it was wrong.
+pub(super) fn is_to_come(past: u64, now: SystemTime) -> bool {
+    from_unix(past) > now + SKEW
 }
 
 /// The time that was stored; one that no clock can show is in the far future.

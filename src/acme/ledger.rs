@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::clock::{from_unix, unix};
+use super::clock::{from_unix, is_to_come, unix};
 use crate::config::{CaLimits, Rate};
 use crate::storage::{Key, Storage, StorageError};
 
@@ -89,7 +89,7 @@ pub(super) fn room_at(at: impl Iterator<Item = u64>, rate: Rate, most: u32, now:
 }
 
 fn is_within(at: u64, rate: Rate, now: SystemTime) -> bool {
-    from_unix(at) + rate.within >= now
+    from_unix(at) + rate.within >= now && !is_to_come(at, now)
 }
 
 fn forget<T>(list: &mut Vec<T>, rate: Option<Rate>, now: SystemTime, at: impl Fn(&T) -> u64) {
@@ -136,5 +136,12 @@ mod tests {
         let mut orders = Orders { issuer: String::new(), at: at.to_vec() };
         orders.forget(&CaLimits { orders: Some(rate), ..CaLimits::NONE }, now);
         assert_eq!(orders.at, [910, 920, 930]);
+        // The clock was ahead for two orders, and was set right.
+        let mut orders = Orders { issuer: String::new(), at: vec![900, 90_000, 91_000, 950] };
+        assert_eq!(within(orders.at.iter().copied(), rate, now), 2);
+        assert_eq!(room_at(orders.at.iter().copied(), rate, 3, now), None);
+        orders.at.remove(0);
+        orders.forget(&CaLimits { orders: Some(rate), ..CaLimits::NONE }, now);
+        assert_eq!(orders.at, [950]);
     }
 }

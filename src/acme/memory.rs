@@ -5,7 +5,8 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::clock::{from_unix, unix};
+use super::backoff::LONGEST_RETRY_AFTER;
+use super::clock::{from_unix, is_to_come, unix};
 use super::solver::Failed;
 use super::{AcmeError, Pace};
 use crate::config::CertificateId;
@@ -74,14 +75,17 @@ impl Memory {
     pub(super) fn resting(&self, issuer: &str, now: SystemTime) -> Option<(SystemTime, &str)> {
         let resting = self.resting.get(issuer)?;
         let until = from_unix(resting.until);
-        (until > now).then_some((until, resting.error.as_str()))
+        // Longer than any rest: the clock was ahead then.
+        let believed = !is_to_come(resting.until, now + LONGEST_RETRY_AFTER);
+        (until > now && believed).then_some((until, resting.error.as_str()))
     }
 
     /// The issuer failed: it rests, longer each time, and as long as it asked for.
     pub(super) fn rest(&mut self, issuer: &str, error: &AcmeError, pace: Pace, now: SystemTime) {
         let failures = self.resting.get(issuer).map_or(0, |resting| resting.failures).saturating_add(1);
         let delay = now + pace.delay(failures, fastrand::f64());
-        let until = unix(error.retry_after().map_or(delay, |asked| asked.max(delay)));
+        let asked = error.retry_after().map(|asked| asked.min(now + LONGEST_RETRY_AFTER));
+        let until = unix(asked.map_or(delay, |asked| asked.max(delay)));
         self.resting.insert(issuer.to_owned(), Resting { failures, until, error: error.to_string() });
     }
 
@@ -109,6 +113,11 @@ mod tests {
         memory.rest("one", &down, Pace::default(), first);
         let second = memory.resting("one", first).expect("rests").0;
         assert!(second.duration_since(first).expect("later") >= Duration::from_secs(119));
+        assert_eq!(
+            memory.resting("one", first - Duration::from_secs(365 * 86_400)),
+            None,
+            "the clock was a year ahead"
+        );
         memory.failed.add("a.test", &instant_acme::ChallengeType::Http01);
         memory.save(&storage, &id).await.expect("saves");
         let mut again = Memory::load(&storage, &id).await.expect("loads");

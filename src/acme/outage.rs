@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::backoff::{Pace, settings_of};
 use super::ca::Ca;
-use super::clock::{Clock, from_unix, unix};
+use super::clock::{Clock, from_unix, is_to_come, unix};
 use super::{AcmeError, short_hash};
 use crate::config;
 use crate::storage::{Storage, keys};
@@ -46,6 +46,13 @@ struct Outage {
     settings: String,
     #[serde(skip)]
     asking: bool,
+}
+
+impl Outage {
+    /// When it is asked again: now, where the clock was ahead when it was asked last.
+    fn due(&self, now: SystemTime) -> SystemTime {
+        if is_to_come(self.asked, now) { now } else { from_unix(self.next) }
+    }
 }
 
 /// How an issuer fares. Times are unix seconds.
@@ -157,14 +164,15 @@ impl Outages {
     /// A CA that is to be asked now whether it is up again; it is taken as being asked.
     pub(super) fn to_ask(&self, now: SystemTime) -> Option<String> {
         let mut down = self.lock();
-        let (directory, outage) = down.iter_mut().find(|(_, one)| !one.asking && from_unix(one.next) <= now)?;
+        let (directory, outage) = down.iter_mut().find(|(_, one)| !one.asking && one.due(now) <= now)?;
         outage.asking = true;
         Some(directory.clone())
     }
 
     /// When the next one is to be asked.
     pub(super) fn next_question(&self) -> Option<SystemTime> {
-        self.lock().values().filter(|one| !one.asking).map(|one| from_unix(one.next)).min()
+        let now = self.clock.now();
+        self.lock().values().filter(|one| !one.asking).map(|one| one.due(now)).min()
     }
 
     /// An operator wants it now: whoever is down is asked at once.

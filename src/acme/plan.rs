@@ -146,7 +146,7 @@ async fn look(
         return Ok(plan);
     }
     match &plan.failure {
-        Some(failure) if failure.next() > now && !forced => {
+        Some(failure) if failure.holds(now) && !forced => {
             plan.step = Step::Wait(Some(failure.next()));
             plan.state = State::Failing;
         }

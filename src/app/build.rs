@@ -107,7 +107,7 @@ pub(super) fn start(config: Config, mut options: Options) -> Result<App, StartEr
         challenges,
         disabled: Arc::clone(options.table.disabled()),
         access,
-        permits: Permits::new(most_connections(&config), config.limits.handshakes),
+        permits: Permits::new(most_connections(&config), config.limits.handshakes, room(config.workers)),
         peers: Peers::default(),
         restarts,
     };
@@ -252,6 +252,12 @@ fn most_connections(config: &Config) -> usize {
         }
     }
     most
+}
+
+/// How many requests there may be at once over HTTP/2: what the limit of memory leaves room for.
+fn room(workers: usize) -> net::Room {
+    let most = net::memory::limit().map_or(usize::MAX, net::memory::requests_within);
+    net::Room::new(most, workers)
 }
 
 /// What requests are served by.

@@ -1,6 +1,8 @@
 //! The key that makes cookies of endpoints: in the storage, so that clients stay where they are over a restart, and
 //! on each node that has the same storage.
 
+use std::time::Duration;
+
 use aws_lc_rs::rand;
 
 use crate::backend::StickyKey;
@@ -8,16 +10,18 @@ use crate::storage::{Storage, StorageError, keys};
 
 /// Its length in bytes: that of the hash behind the cookies.
 const LENGTH: usize = 32;
+/// How long a start waits for the storage: a lock there may be held by a process that stands still.
+const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The key in the storage, made where there is none; one for this process alone where the storage fails.
+/// The key in the storage, made where there is none; one for this process alone where the storage fails or takes long.
 pub(super) async fn key(storage: &dyn Storage) -> StickyKey {
-    match kept(storage).await {
-        Ok(key) => StickyKey::new(&key),
-        Err(error) => {
-            tracing::warn!(%error, "sticky sessions will not outlast a restart: their key cannot be kept");
-            StickyKey::new(&made())
-        }
-    }
+    let why = match tokio::time::timeout(PATIENCE, kept(storage)).await {
+        Ok(Ok(key)) => return StickyKey::new(&key),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("the storage did not answer within {PATIENCE:?}, or its lock `sticky` is held"),
+    };
+    tracing::warn!(error = why, "sticky sessions will not outlast a restart: their key cannot be kept");
+    StickyKey::new(&made())
 }
 
 async fn kept(storage: &dyn Storage) -> Result<Vec<u8>, StorageError> {

@@ -53,7 +53,13 @@ pub(super) struct Context {
 impl Context {
     pub(super) fn new(index: usize, shared: Shared, metrics: ListenMetrics, proxy: ProxyMetrics) -> Self {
         let known = Known { challenges: Arc::clone(&shared.challenges), disabled: Arc::clone(&shared.disabled) };
-        let proxy = Proxy::spawn(Arc::clone(&shared.settings), known, proxy, shared.access.clone());
+        let proxy = Proxy::spawn(
+            Arc::clone(&shared.settings),
+            known,
+            proxy,
+            shared.access.clone(),
+            shared.permits.requests.share(),
+        );
         let (drain, _) = drain::channel();
         Self { index, shared, proxy, metrics, drain, handshakes: Handshakes::default(), complained: Cell::new(None) }
     }

@@ -23,6 +23,7 @@ pub use peers::Peers;
 pub use worker::{Worker, WorkerError};
 
 use crate::config::ListenerProtocol;
+use crate::net::Room;
 use crate::proxy::Entrance;
 use crate::tls::Acceptor;
 
@@ -69,6 +70,8 @@ pub struct Permits {
     pub connections: Arc<Semaphore>,
     /// TLS handshakes.
     pub handshakes: Arc<Semaphore>,
+    /// Requests over HTTP/2, of which one connection can have many.
+    pub requests: Room,
 }
 
 impl Listener {
@@ -104,8 +107,8 @@ impl Listener {
 impl Permits {
     /// So many at once.
     #[must_use]
-    pub fn new(connections: usize, handshakes: usize) -> Self {
+    pub fn new(connections: usize, handshakes: usize, requests: Room) -> Self {
         let semaphore = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
-        Self { connections: semaphore(connections), handshakes: semaphore(handshakes) }
+        Self { connections: semaphore(connections), handshakes: semaphore(handshakes), requests }
     }
 }

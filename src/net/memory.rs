@@ -10,6 +10,9 @@ const RESERVED: u64 = 64 << 20;
 /// What a connection is reckoned with, requests under way on it, their backend connections and the kernel's buffers
 /// for them included. An idle one takes a tenth of it.
 const CONNECTION: u64 = 256 << 10;
+/// What a request over HTTP/2 is reckoned with: an answer or an upload that nobody takes, and its part of the windows of
+/// its connection. Most take a twentieth of it.
+const REQUEST: u64 = 320 << 10;
 const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// The least of the limits that this process has by its cgroups (version 2, those above included), by RLIMIT_AS and by
@@ -26,6 +29,13 @@ pub fn limit() -> Option<u64> {
 pub fn connections_within(bytes: u64) -> usize {
     let left = bytes.saturating_sub(RESERVED).max(bytes / 4);
     usize::try_from(left / CONNECTION).unwrap_or(usize::MAX).max(16)
+}
+
+/// How many requests at once, over HTTP/2, so much memory is enough for. Over HTTP/1.1 there is one a connection.
+#[must_use]
+pub fn requests_within(bytes: u64) -> usize {
+    let left = bytes.saturating_sub(RESERVED).max(bytes / 4);
+    usize::try_from(left / REQUEST).unwrap_or(usize::MAX).max(16)
 }
 
 /// The least limit on the way from the cgroup that `/proc/self/cgroup` names up to `root`.
@@ -62,6 +72,8 @@ mod tests {
     fn something_is_left_for_everything() {
         for (mebibytes, connections) in [(1, 16), (64, 64), (128, 256), (512, 1792), (4096, 16_128)] {
             assert_eq!(connections_within(mebibytes << 20), connections);
+            let requests = requests_within(mebibytes << 20);
+            assert!((16..=connections).contains(&requests) && requests >= connections / 2, "{requests}");
         }
     }
 }

@@ -27,6 +27,8 @@ pub struct ProxyMetrics {
     pub under_way: IntGauge,
     /// Clients of HTTP/2 that broke its rules or asked for too much, and were sent away.
     pub sent_away: IntCounter,
+    /// Requests over HTTP/2 that were refused, as memory had no room for more.
+    pub refused: IntCounter,
     /// WebSockets and other upgraded connections that are open.
     pub tunnels: IntGauge,
     /// Handles by route index, so that counting a request looks nothing up; the last is for no route.
@@ -84,12 +86,29 @@ impl ProxyMetrics {
             "HTTP/2 connections ended for broken rules, slow heads or floods.",
         )?;
         registry.register(Box::new(sent_away.clone()))?;
+        let refused = IntCounter::new(
+            "doorward_http2_refused_total",
+            "Requests over HTTP/2 that were refused, as the memory limit had no room for more at once.",
+        )?;
+        registry.register(Box::new(refused.clone()))?;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(durations.clone()))?;
         registry.register(Box::new(under_way.clone()))?;
         registry.register(Box::new(tunnels.clone()))?;
         let routes = RefCell::default();
-        Ok(Self { requests, durations, raw, raw_bytes, raw_open, retries, under_way, sent_away, tunnels, routes })
+        Ok(Self {
+            requests,
+            durations,
+            raw,
+            raw_bytes,
+            raw_open,
+            retries,
+            under_way,
+            sent_away,
+            refused,
+            tunnels,
+            routes,
+        })
     }
 
     /// Counts a request that ended.

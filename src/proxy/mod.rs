@@ -30,6 +30,7 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Cache};
 
@@ -42,8 +43,11 @@ pub use raw::RawRoute;
 use crate::backend::{BackendLimits, Pools};
 use crate::certs::{Challenges, Disabled};
 use crate::config::{self, Limits, Timeouts};
-use crate::net::{Timer, Transport};
+use crate::net::{Share, Timer, Transport};
 use crate::route::Table;
+
+/// How often the same complaint is logged.
+const COMPLAINT: Duration = Duration::from_secs(5);
 
 /// What a reload changes about how requests are served: made whole, published, never changed.
 #[derive(Debug, Default)]
@@ -97,6 +101,9 @@ pub struct Proxy {
     access: AccessLog,
     /// What serves HTTP/2's streams.
     crew: Rc<http2::Crew>,
+    /// How many there may be, and when it was said last that there are.
+    room: Rc<Share>,
+    complained: Cell<Option<Instant>>,
     /// The next request's id; starts at random, so that ids of two runs do not meet.
     next_id: Cell<u64>,
 }
@@ -104,7 +111,13 @@ pub struct Proxy {
 impl Proxy {
     /// For the current thread, which runs a `LocalRuntime`.
     #[must_use]
-    pub fn spawn(settings: Arc<ArcSwap<Settings>>, known: Known, metrics: ProxyMetrics, access: AccessLog) -> Rc<Self> {
+    pub fn spawn(
+        settings: Arc<ArcSwap<Settings>>,
+        known: Known,
+        metrics: ProxyMetrics,
+        access: AccessLog,
+        room: Share,
+    ) -> Rc<Self> {
         let mut published = Cache::new(settings);
         let current = Arc::clone(published.load());
         Rc::new(Self {
@@ -116,6 +129,8 @@ impl Proxy {
             metrics,
             access,
             crew: http2::Crew::spawn(),
+            room: Rc::new(room),
+            complained: Cell::new(None),
             next_id: Cell::new(fastrand::u64(..)),
         })
     }
@@ -164,6 +179,17 @@ impl Proxy {
         drain: crate::drain::Watch,
     ) {
         http2::serve(self, client, io, drain).await;
+    }
+
+    /// A request over HTTP/2 found no room.
+    fn refused(&self) {
+        self.metrics.refused.inc();
+        if self.complained.get().is_none_or(|last| last.elapsed() >= COMPLAINT) {
+            self.complained.set(Some(Instant::now()));
+            tracing::warn!(
+                "as many requests over HTTP/2 are under way as the memory limit has room for: others are refused; raise it (MemoryMax=, ulimit -d)"
+            );
+        }
     }
 
     fn request_id(&self) -> u64 {

@@ -137,8 +137,10 @@ impl Key {
         Some(Self { id: *id, born, aead: RandomizedNonceKey::new(&AES_256_GCM, secret).ok()? })
     }
 
+    /// One that was made in what is the future now, when the clock was ahead, is as old as can be: it would seal for as
+    /// long as the clock was wrong.
     fn age(&self, now: u64) -> u64 {
-        now.saturating_sub(self.born)
+        if self.born > now.saturating_add(ROTATION) { u64::MAX } else { now.saturating_sub(self.born) }
     }
 }
 

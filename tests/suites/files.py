@@ -24,7 +24,7 @@ from harness import HOST, Origin, Tally, certificate, everything, wait
 
 OTHER = "other.example.test"
 # How long a file may take to be seen and judged: half a copy is waited for.
-SEEN = 12.0
+SEEN = 60.0
 # Root may read everything; without capabilities modes hold for it, too.
 PLAIN = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
 
@@ -75,7 +75,7 @@ backend = "127.0.0.1:{self.backend}"
             os.chmod(path, mode)
         return path
 
-    def start(self, stderr=None, limits=None, before=(), wait_for=20):
+    def start(self, stderr=None, limits=None, before=(), wait_for=60):
         """Whether it comes up; it has ended where not, or is stuck (`self.stuck`)."""
         def limit():
             for name, value in (limits or {}).items():
@@ -111,7 +111,7 @@ backend = "127.0.0.1:{self.backend}"
         """The serial of the certificate that is served for this name; none where there is no handshake."""
         context = ssl.create_default_context(cafile=self.at("ca.pem"))
         with contextlib.suppress(OSError):
-            with socket.create_connection(self.address, timeout=3) as raw, context.wrap_socket(raw, server_hostname=host) as sock:
+            with socket.create_connection(self.address, timeout=10) as raw, context.wrap_socket(raw, server_hostname=host) as sock:
                 return sock.getpeercert()["serialNumber"]
         return None
 
@@ -137,7 +137,7 @@ backend = "127.0.0.1:{self.backend}"
     def __exit__(self, *_):
         self.end()
 
-    def run(self, *args, timeout=20):
+    def run(self, *args, timeout=60):
         """A command's exit code and all that it said; none where it is stuck."""
         try:
             done = subprocess.run([*PLAIN, os.environ["DOORWARD"], *args], stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False)
@@ -267,7 +267,7 @@ def refused(home, host, what, tally, path, words=()):
     if not tally.check(home.start(), f"{what}: it starts", home.stuck or home.lines[-2:]):
         return
     good = OTHER if host == HOST else HOST
-    tally.check(wait(lambda: home.served(good), 3), f"{what}: the other name is served", home.lines[-2:])
+    tally.check(wait(lambda: home.served(good), SEEN), f"{what}: the other name is served", home.lines[-2:])
     if not what.endswith("gone"):
         tally.check(wait(lambda: home.said(path, *words), SEEN), f"{what}: the file is named", home.lines)
     tally.check(not home.said("panicked"), f"{what}: no panic")
@@ -371,9 +371,9 @@ def config_at_start(tally):
             tally.check(code == 2 and ("hmac_key" if read else secret) in said, f"a secret's file: {what}", f"{code} {said[:400]}")
     # A pipe of the shell is a config, too.
     with Home() as home:
-        done = subprocess.run(["sh", "-c", f'"$DOORWARD" check --config /dev/stdin < {home.config}'], capture_output=True, timeout=20, check=False)
+        done = subprocess.run(["sh", "-c", f'"$DOORWARD" check --config /dev/stdin < {home.config}'], capture_output=True, timeout=60, check=False)
         tally.check(done.returncode == 0, "config at start: /dev/stdin", done.stdout + done.stderr)
-        done = subprocess.run(["sh", "-c", f'cat {home.config} | "$DOORWARD" check --config /dev/stdin'], capture_output=True, timeout=20, check=False)
+        done = subprocess.run(["sh", "-c", f'cat {home.config} | "$DOORWARD" check --config /dev/stdin'], capture_output=True, timeout=60, check=False)
         tally.check(done.returncode == 0, "config at start: a pipe", done.stdout + done.stderr)
 
 
@@ -416,7 +416,7 @@ def storage_at_start(tally):
             home.write("doorward.toml", home.text() + 'certificate = "self-signed"\n')
             code, said = home.run("check", "--config", home.config)
             tally.check(code == 1 and home.at("state") in said, f"storage, {what}: `check` tells", f"{code} {said[:300]}")
-            started = home.start(wait_for=8)
+            started = home.start(wait_for=60)
             told = home.said(home.at("state"))
             tally.check(told and not home.stuck, f"storage at start, {what}: told", home.lines)
             if started:
@@ -426,7 +426,7 @@ def storage_at_start(tally):
         for what in ("empty", "a folder", "a link to itself", "a named pipe", "/dev/zero", "8 GiB of zeros", "not to be read", "noise"):
             with Home() as home:
                 STATES[what](home.write(f"state/{place}", "{"))
-                tally.check(home.start(wait_for=10) and home.served(), f"storage at start, {place}: {what}", home.lines[-3:])
+                tally.check(home.start(wait_for=60) and home.served(), f"storage at start, {place}: {what}", home.lines[-3:])
                 tally.check(not home.said("panicked"), f"storage at start, {place}: {what}: no panic")
 
 
@@ -435,7 +435,7 @@ def full(tally):
     origin = Origin()
     with Home(origin.port) as home:
         # Files end at 0 bytes. (The signal that comes with it would end a program that does not mind it.)
-        tally.check(home.start(limits={"RLIMIT_FSIZE": 0}, wait_for=10), "no file may grow: it starts", home.lines[-2:])
+        tally.check(home.start(limits={"RLIMIT_FSIZE": 0}, wait_for=60), "no file may grow: it starts", home.lines[-2:])
         tally.check(home.address and home.served(), "no file may grow: what needs no storage is served", home.lines[-2:])
     for name in ("/dev/full", "a log that nobody reads any more"):
         with Home(origin.port) as home:
@@ -451,7 +451,7 @@ def full(tally):
                 os.close(writer)
                 os.close(reader)
             home.address = ("127.0.0.1", port)
-            tally.check(wait(home.served, 10), f"{name}: served", home.process.poll())
+            tally.check(wait(home.served, SEEN), f"{name}: served", home.process.poll())
             for _ in range(20):
                 get(home)
             home.process.send_signal(signal.SIGHUP)
@@ -465,11 +465,12 @@ def free_port():
         return sock.getsockname()[1]
 
 
-def get(home, host=HOST):
+def get(home, host=HOST, more=""):
+    """What is answered; with `more` behind a head that never ends."""
     context = ssl.create_default_context(cafile=home.at("ca.pem"))
-    with contextlib.suppress(OSError), socket.create_connection(home.address, timeout=3) as raw:
+    with contextlib.suppress(OSError), socket.create_connection(home.address, timeout=10) as raw:
         with context.wrap_socket(raw, server_hostname=host) as sock:
-            sock.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            sock.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{more or chr(13) + chr(10)}".encode())
             return everything(sock)
     return b""
 

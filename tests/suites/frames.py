@@ -1,7 +1,10 @@
 """HTTP/2 written by hand (RFC 9113), for what no decent client sends."""
 
 import contextlib
+import socket
 import struct
+import threading
+import time
 
 from hpack import Decoder, Encoder
 
@@ -54,6 +57,8 @@ class H2:
         self.encoder, self.decoder = Encoder(), Decoder()
         self.decoder.max_header_list_size = 1 << 20
         self.buffer = b""
+        self.cut = lambda data: [data]
+        self.readers = []
         if handshake:
             self.send(PREFACE + frame(SETTINGS, payload=settings))
             self.until(lambda kind, flags, stream, payload: kind == SETTINGS and flags & ACK)
@@ -62,17 +67,35 @@ class H2:
         return self
 
     def __exit__(self, *_):
+        self.close()
+
+    def reading(self, work):
+        """Reads in a thread of its own, which ends with the connection."""
+        self.readers.append(threading.Thread(target=work, daemon=True))
+        self.readers[-1].start()
+
+    def close(self):
+        # Who still reads would read whatever the descriptor is next.
+        with contextlib.suppress(OSError):
+            if self.readers:
+                self.sock.shutdown(socket.SHUT_RDWR)
+        for reader in self.readers:
+            reader.join(PATIENCE)
         with contextlib.suppress(OSError):
             self.sock.close()
 
     def send(self, data):
-        self.sock.sendall(data)
+        """In the pieces that `cut` makes of it, each read before the next one comes, mostly."""
+        for n, piece in enumerate(self.cut(data)):
+            if n:
+                time.sleep(0.0005)
+            self.sock.sendall(piece)
         return self
 
     def quietly(self, data):
         """Sends what may find the connection closed."""
         with contextlib.suppress(OSError):
-            self.sock.sendall(data)
+            self.send(data)
         return self
 
     def ask(self, stream=1, fields=None, flags=END_STREAM | END_HEADERS):

@@ -30,7 +30,7 @@ class Suite:
         self.tally, self.door, self.origin = tally, door, origin
 
     def connection(self):
-        return H2(self.door, timeout=5)
+        return H2(self.door)
 
     def dies(self, what, codes, send, prepare=None):
         """A connection error."""
@@ -161,11 +161,11 @@ def errors_of_connections(s):
     head = block(request())
     for what, bytes_ in [("an HTTP/1.1 request", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"), ("a wrong preface", b"INVALID PREFACE\r\n\r\nSM\r\n\r\n" * 2),
                          ("a cut preface and a frame", PREFACE[:10] + frame(SETTINGS) * 3)]:
-        with H2(s.door, handshake=False, timeout=5) as h2:
+        with H2(s.door, handshake=False) as h2:
             h2.quietly(bytes_)
             code = h2.goaway()
             s.tally.check(code in ("closed", PROTOCOL), f"{what} for a preface (3.4)", code)
-    with H2(s.door, handshake=False, timeout=5) as h2:
+    with H2(s.door, handshake=False) as h2:
         h2.quietly(PREFACE + frame(PING, 0, 0, b"12345678"))
         code = h2.goaway()
         s.tally.check(code in ("closed", PROTOCOL), "no SETTINGS first (3.4)", code)

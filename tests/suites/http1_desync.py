@@ -10,7 +10,7 @@ import ssl
 import threading
 import time
 
-from harness import HOST, Door, Origin, Tally, closed, reply
+from harness import HOST, PATIENCE, Door, Origin, Tally, closed, reply
 
 HOSTLINE = f"Host: {HOST}\r\n"
 
@@ -175,7 +175,7 @@ def clients(tally):
     with Door([(HOST, origin.port, "https = \"both\"")]) as door:
         for (what, request), plain in itertools.product(refused(), [False, True]):
             origin.clear()
-            sock = socket.create_connection(door.http, timeout=10) if plain else door.http1()
+            sock = socket.create_connection(door.http, timeout=PATIENCE) if plain else door.http1()
             with sock:
                 try:
                     sock.sendall(request.encode("latin-1"))

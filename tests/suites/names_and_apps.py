@@ -8,7 +8,7 @@ import threading
 import time
 
 from frames import (DATA, END_HEADERS, END_STREAM, H2, HEADERS, RST, block, frame, request)
-from harness import HOST, Door, Origin, Tally, closed, everything, reply, wait
+from harness import HOST, PATIENCE, Door, Origin, Tally, closed, everything, reply, wait
 
 OTHER = "other.example.test"
 WILD = "*.wild.example.test"
@@ -54,11 +54,11 @@ def names(tally):
                           ("a line break", b"app\r\n.example.test"), ("high bytes", b"\xff\xfe"), ("300 bytes", b"a" * 300),
                           ("a wildcard", b"*.wild.example.test"), ("dots", b"..."), ("an address in brackets", b"[::1]"), ("an empty label", b"app..example.test"),
                           ("a port", b"app.example.test:443"), ("a slash", b"app.example.test/")]:
-            with socket.create_connection(door.https, timeout=5) as sock:
+            with socket.create_connection(door.https, timeout=PATIENCE) as sock:
                 sock.sendall(hello_with_sni(sni))
                 answer = sock.recv(4096)
                 tally.check(answer[:1] == b"\x15" and answer[5:6] == b"\x02", f"an SNI with {what} is refused by an alert", answer[:16])
-        with socket.create_connection(door.https, timeout=5) as sock:
+        with socket.create_connection(door.https, timeout=PATIENCE) as sock:
             sock.sendall(hello_with_sni(b"app.example.test."))
             tally.check(sock.recv(5)[:1] == b"\x16", "a trailing dot is taken off")
         # 421 on h1, on a connection that was used before, and on h2; the other tenant sees nothing.
@@ -80,7 +80,7 @@ def names(tally):
         context = ssl.create_default_context(cafile=f"{door.folder.name}/ca.pem")
         context.maximum_version = ssl.TLSVersion.TLSv1_2
         def session(name, known=None):
-            raw = socket.create_connection(door.https, timeout=5)
+            raw = socket.create_connection(door.https, timeout=PATIENCE)
             with context.wrap_socket(raw, server_hostname=name, session=known) as sock:
                 ask(sock, name)
                 return sock.session_reused, sock.session
@@ -92,7 +92,7 @@ def names(tally):
         context = ssl.create_default_context(cafile=f"{door.folder.name}/ca.pem")
         context.check_hostname = False
         for sni in [None, "nobody.example.test"]:
-            with context.wrap_socket(socket.create_connection(door.https, timeout=5), server_hostname=sni) as sock:
+            with context.wrap_socket(socket.create_connection(door.https, timeout=PATIENCE), server_hostname=sni) as sock:
                 tally.check(ask(sock, HOST)[0] == 200, f"SNI {sni}: the default certificate's host is served")
                 tally.check(ask(sock, OTHER)[0] == 421, f"SNI {sni}: another's is 421")
 
@@ -197,7 +197,7 @@ def apps(tally):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             sock.close()
         if path == "/stall":
-            time.sleep(2)
+            time.sleep(6)
         if path == "/garbage":
             sock.sendall(b"\x00\xff\xfegarbage\r\n\r\n")
         if path == "/twice":
@@ -221,7 +221,7 @@ def apps(tally):
 
     origin = Origin(answer)
     origin.early = ("/early",)
-    with Door([(HOST, origin.port, "")], '[timeouts]\nfirst_byte = "500ms"\nconnect = "500ms"') as door:
+    with Door([(HOST, origin.port, "")], '[timeouts]\nfirst_byte = "2s"\nconnect = "2s"') as door:
         for method in ["GET", "POST", "PUT", "DELETE", "PATCH"]:
             extra, body = ("Content-Length: 2\r\n", "hi") if method not in ("GET", "DELETE") else ("", "")
             for path, status in [("/reset", 502), ("/stall", 504), ("/garbage", 502)]:
@@ -257,7 +257,7 @@ def apps(tally):
     with Door([(HOST, port, "")]) as door:
         tally.check(door.get()[0] == 502, "a backend that refuses is 502")
         Origin(port=port)
-        tally.check(wait(lambda: door.get()[0] == 200, 5), "and 200 as soon as it is there")
+        tally.check(wait(lambda: door.get()[0] == 200), "and 200 as soon as it is there")
 
 
 def websocket(tally):
@@ -280,19 +280,19 @@ def websocket(tally):
 
         async with serve(echo, "127.0.0.1", 0, max_size=8 << 20) as server:
             port = server.sockets[0].getsockname()[1]
-            with Door([(HOST, port, "")], '[timeouts]\ntunnel_idle = "5s"') as door:
-                async def client(**more):
-                    raw = socket.create_connection(door.https)
-                    raw.setblocking(False)
-                    return await connect(f"wss://{HOST}/chat", sock=raw, ssl=door.context, server_hostname=HOST, max_size=8 << 20, **more)
+            async def client(**more):
+                raw = socket.create_connection(door.https)
+                raw.setblocking(False)
+                return await connect(f"wss://{HOST}/chat", sock=raw, ssl=door.context, server_hostname=HOST, max_size=8 << 20, **more)
 
+            with Door([(HOST, port, "")]) as door:
                 ws = await client(additional_headers={"X-Forwarded-Proto": "http", "X_Forwarded_For": "6.6.6.6"})
                 for message in ["text", "", "\u00e4\u20ac" * 1000, b"", b"\0" * 100, b"x" * (1 << 20), "y" * (4 << 20)]:
                     await ws.send(message)
-                    tally.check(await asyncio.wait_for(ws.recv(), 20) == message, f"echo of {len(message)}")
+                    tally.check(await asyncio.wait_for(ws.recv(), PATIENCE) == message, f"echo of {len(message)}")
                 await ws.send(["frag", "men", "ted"])
                 tally.check(await ws.recv() == "fragmented", "fragments")
-                tally.check(await asyncio.wait_for(await ws.ping(b"hi"), 5) >= 0, "a ping is answered")
+                tally.check(await asyncio.wait_for(await ws.ping(b"hi"), PATIENCE) >= 0, "a ping is answered")
                 await ws.close(4000, "bye")
                 tally.check(ws.close_code == 4000, "the close code passes", ws.close_code)
                 seen = {name.lower(): value for name, value in headers[0].items()}
@@ -305,14 +305,15 @@ def websocket(tally):
                 for w in many_[:10]:
                     w.transport.abort()
                 await asyncio.gather(*(w.close() for w in many_[10:]))
-                tally.check(await asyncio.to_thread(wait, lambda: door.gauge("doorward_tunnels_open") == 0, 5), "and let go of")
+                tally.check(await asyncio.to_thread(wait, lambda: door.gauge("doorward_tunnels_open") == 0), "and let go of")
+            with Door([(HOST, port, "")], '[timeouts]\ntunnel_idle = "5s"') as door:
                 ws = await client(ping_interval=None)
                 begun = time.monotonic()
                 try:
-                    await asyncio.wait_for(ws.recv(), 15)
+                    await asyncio.wait_for(ws.recv(), PATIENCE)
                 except (websockets.ConnectionClosed, TimeoutError):
                     pass
-                tally.check(4 < time.monotonic() - begun < 10, "an idle one ends by tunnel_idle", time.monotonic() - begun)
+                tally.check(4 < time.monotonic() - begun < 20, "an idle one ends by tunnel_idle", time.monotonic() - begun)
 
     asyncio.run(session())
     # An app that answers the handshake wrongly, or not at all.
@@ -396,7 +397,7 @@ def proxy_protocol(tally):
             ("v2", v2 + b"\x21\x11\0\x0c" + bytes([192, 0, 2, 7, 198, 51, 100, 1, 220, 4, 1, 187]), "192.0.2.7"),
             ("v2 local", v2 + b"\x20\0\0\0", "127.0.0.1"),
         ]:
-            raw = socket.create_connection(door.https, timeout=5)
+            raw = socket.create_connection(door.https, timeout=PATIENCE)
             raw.sendall(prefix)
             origin.clear()
             with door.tls(["http/1.1"], tcp=raw) as sock:
@@ -409,7 +410,7 @@ def proxy_protocol(tally):
                            ("too long", b"PROXY TCP4 " + b"1" * 200 + b"\r\n"), ("bare LF", b"PROXY TCP4 1.1.1.1 1.1.1.1 1 2\n" + hello),
                            ("small letters", b"proxy tcp4 1.1.1.1 1.1.1.1 1 2\r\n" + hello), ("v3", v2 + b"\x31\x11\0\x0c" + b"\1" * 12),
                            ("v2 too short", v2 + b"\x21\x11\0\x04\1\1\1\1"), ("v2 of 64 KiB", v2 + b"\x21\x11\xff\xff" + b"\1" * 65535)]:
-            with socket.create_connection(door.https, timeout=5) as sock:
+            with socket.create_connection(door.https, timeout=PATIENCE) as sock:
                 try:
                     sock.sendall(data)
                 except OSError:

@@ -17,7 +17,7 @@ def sslyze(tally, door):
     with tempfile.NamedTemporaryFile(suffix=".json") as out:
         subprocess.run([program, f"--json_out={out.name}", "--sni", HOST, "--tlsv1_3", "--tlsv1_2", "--tlsv1_1", "--tlsv1", "--sslv3", "--sslv2",
                         "--compression", "--fallback", "--reneg", "--heartbleed", "--robot", "--openssl_ccs", "--early_data", "--elliptic_curves",
-                        "--ems", "%s:%d" % door.https], check=False, stdout=subprocess.DEVNULL, timeout=120)
+                        "--ems", "%s:%d" % door.https], check=False, stdout=subprocess.DEVNULL, timeout=300)
         out.seek(0)
         report = json.load(out)
     result = report["server_scan_results"][0]["scan_result"]
@@ -50,7 +50,7 @@ def testssl(tally, door):
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, "out.json")
         subprocess.run([program, "--quiet", "--color", "0", "--warnings", "off", "--jsonfile", out, "--sneaky", *checks, "--ip", door.https[0], f"https://{HOST}:{door.https[1]}"],
-                       check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=360)
+                       check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=600)
         with open(out, encoding="utf-8") as file:
             findings = json.load(file)
     tally.check(len(findings) > 12, "testssl.sh looked", len(findings))
@@ -68,8 +68,8 @@ def slowhttptest(tally, door):
     for what, args in [("slow heads (Slowloris)", ["-H", "-i", "2", "-t", "GET", "-x", "24"]),
                        ("slow bodies (R-U-Dead-Yet)", ["-B", "-i", "2", "-s", "8192", "-t", "POST", "-x", "10"]),
                        ("slow readers", ["-X", "-w", "10", "-y", "20", "-n", "5", "-z", "32", "-k", "1"])]:
-        run = subprocess.run(["slowhttptest", "-c", "400", "-r", "200", "-p", "3", "-l", "12", "-u", url, *args],
-                             check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        run = subprocess.run(["slowhttptest", "-c", "400", "-r", "200", "-p", "9", "-l", "12", "-u", url, *args],
+                             check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
         text = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", run.stdout)
         available = re.findall(r"service available:\s+(YES|NO)", text)
         tally.check("NO" not in available and available, f"slowhttptest: {what}", text[-300:])

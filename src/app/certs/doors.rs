@@ -95,7 +95,7 @@ fn shared(config: &Config, options: &Options, challenges: &Arc<Challenges>) -> R
         challenges: Arc::clone(challenges),
         disabled: Arc::clone(options.table.disabled()),
         access,
-        permits: Permits::new(CONNECTIONS, CONNECTIONS),
+        permits: Permits::new(CONNECTIONS, CONNECTIONS, net::Room::new(CONNECTIONS, 1)),
         peers: Peers::default(),
         restarts: IntCounter::new("restarts", "Workers that panicked.")?,
     })

@@ -14,6 +14,7 @@ use h2::Reason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::allowance::Allowance;
+use super::pseudo::PseudoHeaders;
 use crate::net::Transport;
 
 const DATA: u8 = 0;
@@ -38,10 +39,6 @@ const PREFACE: usize = 24;
 const FRAME_HEAD: usize = 9;
 /// The longest payload: what we allow, as we do not say otherwise (RFC 9113 §6.5.2).
 const LONGEST: usize = 16_384;
-/// Trailers that are larger are worth no look.
-const LONGEST_TRAILERS: usize = 32 * 1024;
-/// The entries of HPACK's static table that are pseudo-headers begin at 1 and end here (RFC 7541, appendix A).
-const LAST_PSEUDO: usize = 14;
 
 /// What is known of the frames so far.
 #[derive(Debug)]
@@ -55,8 +52,14 @@ pub(super) struct Guard {
     block_open: bool,
     /// The highest stream that a head came on: another one on it is of trailers.
     last_stream: u32,
-    /// The trailers' frames so far: the payload at hand, and the block.
-    trailers: Option<(Vec<u8>, Vec<u8>)>,
+    /// Whether the header block at hand is of trailers.
+    trailers: bool,
+    /// Of the payload at hand: whether the next byte tells how much padding there is, and how much comes before the
+    /// fields and behind them.
+    padded: bool,
+    before: usize,
+    behind: usize,
+    pseudo: PseudoHeaders,
     /// Counts heads and frames that were begun, so that a deadline knows the next from the last.
     begun: u64,
     fault: Option<Reason>,
@@ -80,7 +83,11 @@ impl Guard {
             seen_settings: false,
             block_open: false,
             last_stream: 0,
-            trailers: None,
+            trailers: false,
+            padded: false,
+            before: 0,
+            behind: 0,
+            pseudo: PseudoHeaders::default(),
             begun: 0,
             fault: None,
             allowance,
@@ -129,8 +136,8 @@ impl Guard {
                 }
                 At::Payload(left) => {
                     let n = left.min(rest.len());
-                    if let Some((payload, _)) = &mut self.trailers {
-                        payload.extend_from_slice(&rest[..n]);
+                    if matches!(self.kind, HEADERS | CONTINUATION) {
+                        self.fields(&rest[..n], left - n);
                     }
                     if n < left {
                         self.at = At::Payload(left - n);
@@ -169,12 +176,12 @@ impl Guard {
         let within_budget = match kind {
             HEADERS if stream > self.last_stream => {
                 self.last_stream = stream;
-                self.trailers = None;
+                self.trailers = false;
                 self.allowance.earn(4);
                 true
             }
             HEADERS => {
-                self.trailers = Some((Vec::new(), Vec::new()));
+                self.trailers = true;
                 self.allowance.spend(1)
             }
             DATA if length > 0 => true,
@@ -184,8 +191,12 @@ impl Guard {
         if !within_budget {
             return Err(Reason::ENHANCE_YOUR_CALM);
         }
+        (self.padded, self.before, self.behind) = (false, 0, 0);
         if kind == HEADERS {
             self.block_open = true;
+            self.padded = flags & PADDED != 0;
+            self.before = if flags & WITH_PRIORITY != 0 { 5 } else { 0 };
+            self.pseudo.begin();
         }
         self.at = At::Payload(length);
         if length == 0 { self.end() } else { Ok(()) }
@@ -197,101 +208,29 @@ impl Guard {
         if !matches!(self.kind, HEADERS | CONTINUATION) {
             return Ok(());
         }
-        let whole = self.flags & END_HEADERS != 0;
-        if let Some((payload, block)) = &mut self.trailers {
-            block.extend_from_slice(fragment(payload, self.kind, self.flags));
-            payload.clear();
-            if block.len() > LONGEST_TRAILERS {
-                return Err(Reason::ENHANCE_YOUR_CALM);
-            }
-            if whole && has_pseudo_header(block) {
-                // Malformed (RFC 9113 §8.1).
-                return Err(Reason::PROTOCOL_ERROR);
-            }
+        if self.flags & END_HEADERS == 0 {
+            return Ok(());
         }
-        if whole {
-            self.block_open = false;
-            self.trailers = None;
-        }
-        Ok(())
+        self.block_open = false;
+        // Malformed (RFC 9113 §8.1).
+        if self.trailers && self.pseudo.found() { Err(Reason::PROTOCOL_ERROR) } else { Ok(()) }
     }
-}
 
-/// A frame's part of a header block, without padding and priority (RFC 9113 §6.2).
-fn fragment(payload: &[u8], kind: u8, flags: u8) -> &[u8] {
-    let (mut start, mut end) = (0, payload.len());
-    if kind == HEADERS {
-        if flags & PADDED != 0 {
-            start += 1;
-            end = end.saturating_sub(payload.first().copied().unwrap_or(0).into());
+    /// Looks at a part of a payload that holds fields, with so many bytes to come (RFC 9113 §6.2). Padding that does
+    /// not fit is malformed, which the h2 crate tells.
+    fn fields(&mut self, mut part: &[u8], to_come: usize) {
+        if let Some((&padding, rest)) = part.split_first()
+            && std::mem::take(&mut self.padded)
+        {
+            self.behind = padding.into();
+            part = rest;
         }
-        if flags & WITH_PRIORITY != 0 {
-            start += 5;
-        }
+        let skip = part.len().min(self.before);
+        self.before -= skip;
+        let padding = self.behind.saturating_sub(to_come);
+        let end = part.len().saturating_sub(padding).max(skip);
+        self.pseudo.look(&part[skip..end]);
     }
-    // What does not fit is malformed, which the h2 crate tells.
-    payload.get(start..end).unwrap_or_default()
-}
-
-/// Whether a header block names a pseudo-header, as far as it tells without the dynamic table (RFC 7541 §6).
-fn has_pseudo_header(mut block: &[u8]) -> bool {
-    let pseudo = |index: usize| (1..=LAST_PSEUDO).contains(&index);
-    while let Some(&first) = block.first() {
-        let prefix = match first {
-            0x80.. => 7,
-            0x40.. => 6,
-            0x20.. => 5,
-            _ => 4,
-        };
-        let Some(index) = integer(&mut block, prefix) else { return false };
-        match prefix {
-            7 if pseudo(index) => return true,
-            7 | 5 => continue,
-            _ if pseudo(index) => return true,
-            _ => {}
-        }
-        if index == 0 {
-            let Some((huffman, name)) = text(&mut block) else { return false };
-            // A colon, and the seven bits of its Huffman code (RFC 7541, appendix B).
-            if name.first().is_some_and(|&byte| if huffman { byte >> 1 == 0x5c } else { byte == b':' }) {
-                return true;
-            }
-        }
-        if text(&mut block).is_none() {
-            return false;
-        }
-    }
-    false
-}
-
-/// An integer with a prefix of so many bits (RFC 7541 §5.1).
-fn integer(block: &mut &[u8], prefix: u32) -> Option<usize> {
-    let most = (1_usize << prefix) - 1;
-    let (&first, mut rest) = block.split_first()?;
-    let mut value = usize::from(first) & most;
-    if value == most {
-        for shift in (0..28).step_by(7) {
-            let (&byte, behind) = rest.split_first()?;
-            rest = behind;
-            value += usize::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                *block = rest;
-                return Some(value);
-            }
-        }
-        return None;
-    }
-    *block = rest;
-    Some(value)
-}
-
-/// A text, and whether it is in Huffman code (RFC 7541 §5.2).
-fn text<'a>(block: &mut &'a [u8]) -> Option<(bool, &'a [u8])> {
-    let huffman = block.first()? & 0x80 != 0;
-    let length = integer(block, 7)?;
-    let (text, rest) = block.split_at_checked(length)?;
-    *block = rest;
-    Some((huffman, text))
 }
 
 /// A client's connection that is looked at as it is read.

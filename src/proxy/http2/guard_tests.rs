@@ -61,6 +61,16 @@ fn broken_rules_are_told_and_what_breaks_them_does_not_pass() {
         ("one with a name by index", trailers(b"\x00\x01x\x01y\x08\x03200"), Reason::PROTOCOL_ERROR),
         ("one by name", trailers(b"\x40\x05:path\x01/"), Reason::PROTOCOL_ERROR),
         ("one by name in Huffman code", trailers(b"\x00\x84\xb9\x58\xd3\x3f\x01/"), Reason::PROTOCOL_ERROR),
+        (
+            "one that the head put into the table",
+            vec![frame(1, 0x2c, 1, b"\x02prio!\x82\x41\x01a\0\0"), frame(1, 0xd, 1, b"\x01\xbe\0")],
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "one that is spread over frames",
+            vec![head.clone(), frame(1, 0x9, 1, b"\x02\x00\x05\0\0"), frame(9, 0x4, 1, b":path\x01/")],
+            Reason::PROTOCOL_ERROR,
+        ),
         ("many PINGs", vec![frame(6, 0, 0, b"12345678"); 3000], Reason::ENHANCE_YOUR_CALM),
         ("much empty DATA", [vec![head.clone()], vec![frame(0, 0, 1, b""); 3000]].concat(), Reason::ENHANCE_YOUR_CALM),
     ] {

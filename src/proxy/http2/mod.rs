@@ -8,6 +8,7 @@ mod guard;
 mod guard_tests;
 mod head;
 mod outlet;
+mod pseudo;
 mod stream;
 mod upgrade;
 
@@ -32,7 +33,7 @@ use super::{Proxy, Settings};
 use crate::config::Limits;
 use crate::drain::Watch;
 use crate::http1::{Framing, ResponseHead};
-use crate::net::{Deadline, Transport};
+use crate::net::{Deadline, Share, Transport};
 
 /// What a client may send on one stream before the app has taken it.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -121,9 +122,15 @@ async fn run<IO: Transport + 'static>(
         }
         let accepted = loop {
             match connection.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => {
+                Poll::Ready(Some(Ok((request, mut respond)))) => {
+                    let Some(open) = Open::new(&open, &proxy.room) else {
+                        // The client may ask again, as nothing was done for it (RFC 9113 §8.7).
+                        respond.send_reset(Reason::REFUSED_STREAM);
+                        proxy.refused();
+                        continue;
+                    };
                     let stream = Stream::open(proxy, client, &frames.allowance, request, respond);
-                    proxy.crew.serve(stream, Open::new(&open));
+                    proxy.crew.serve(stream, open);
                 }
                 Poll::Ready(Some(Err(error))) => {
                     tracing::debug!(%error, peer = %client.peer, "an HTTP/2 connection broke");
@@ -209,18 +216,26 @@ enum Waiting {
     Streams,
 }
 
-/// Counts a stream while it is open. The h2 crate wakes the connection's task when the last handle to one is gone.
-struct Open(Rc<Cell<usize>>);
+/// Counts a stream while it is open, and has its place. The h2 crate wakes the connection's task when the last handle to
+/// one is gone.
+struct Open {
+    count: Rc<Cell<usize>>,
+    room: Rc<Share>,
+}
 
 impl Open {
-    fn new(count: &Rc<Cell<usize>>) -> Self {
-        count.set(count.get() + 1);
-        Self(Rc::clone(count))
+    /// None: there is no room for another request.
+    fn new(count: &Rc<Cell<usize>>, room: &Rc<Share>) -> Option<Self> {
+        room.take().then(|| {
+            count.set(count.get() + 1);
+            Self { count: Rc::clone(count), room: Rc::clone(room) }
+        })
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+        self.count.set(self.count.get() - 1);
+        self.room.give();
     }
 }

@@ -102,5 +102,13 @@ async fn keys_rotate_and_old_tickets_end_in_full_handshakes() {
         world.now.fetch_add(19 * hour, Ordering::Relaxed);
         assert!(!info(&acceptor, &config, "a.example").await.resumed, "the key is gone");
         assert!(info(&acceptor, &config, "a.example").await.resumed);
+        // A clock that was set right: what was sealed while it was ahead is of no use, nor its key.
+        world.now.fetch_sub(30 * hour, Ordering::Relaxed);
+        assert!(!info(&acceptor, &config, "a.example").await.resumed, "a key from what is the future now");
+        assert!(info(&acceptor, &config, "a.example").await.resumed);
+        world.now.fetch_sub(hour, Ordering::Relaxed);
+        assert!(info(&acceptor, &config, "a.example").await.resumed, "a small step back is none");
+        world.now.fetch_add(100 * hour, Ordering::Relaxed);
+        info(&acceptor, &config, "a.example").await;
     }
 }
