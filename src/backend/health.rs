@@ -10,13 +10,18 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use super::{Endpoint, connect};
 use crate::config::{Check, Ejection};
 
-/// How often it is looked whether something is due.
+/// How often it is looked whether something is due, where something can be.
 pub(super) const TICK: Duration = Duration::from_millis(50);
+
+/// Wakes those who judge: an endpoint failed that had not. One for the process: endpoints do not know who judges them.
+static FAILED: Notify = Notify::const_new();
 
 /// How often the endpoints are listed anew, although no others were made: a config may have been given up again.
 pub(super) const LIST: Duration = Duration::from_secs(1);
@@ -73,7 +78,9 @@ impl Health {
     }
 
     pub(super) fn failed(&self) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
+        if self.failures.fetch_add(1, Ordering::Relaxed) == 0 {
+            FAILED.notify_waiters();
+        }
     }
 
     pub(super) fn succeeded(&self) {
@@ -82,6 +89,11 @@ impl Health {
             self.failures.store(0, Ordering::Relaxed);
         }
     }
+}
+
+/// Waits until an endpoint fails that had not failed since it answered last.
+pub(super) fn failure() -> Notified<'static> {
+    FAILED.notified()
 }
 
 /// The judge of one endpoint, however it is used; lives in the control plane.

@@ -1,6 +1,7 @@
 //! [`Registry`]: which backends there are, over all reloads. It lives in the control plane.
 
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Notify;
@@ -20,6 +21,8 @@ pub struct Registry {
     sticky: StickyKey,
     /// Wakes who looks names up: there may be new ones.
     pub(super) names_wanted: Notify,
+    /// Wakes who judges: there may be others.
+    judge_wanted: Notify,
     /// Wakes who watches files: there may be others.
     pub(super) files_wanted: Notify,
     /// Wakes who hands the backends to the workers: a name leads to other endpoints.
@@ -44,6 +47,7 @@ impl Registry {
             known: Mutex::default(),
             sticky,
             names_wanted: Notify::new(),
+            judge_wanted: Notify::new(),
             files_wanted: Notify::new(),
             endpoints_changed: Notify::new(),
         }
@@ -77,6 +81,7 @@ impl Registry {
         known.made(&backends);
         drop(known);
         self.names_wanted.notify_one();
+        self.judge_wanted.notify_one();
         self.files_wanted.notify_one();
         Ok(backends)
     }
@@ -112,10 +117,9 @@ impl Registry {
         // Found anew where there are others, and now and then: of thousands, that takes longer than to judge them.
         let (mut endpoints, mut of, mut due) = (Vec::new(), None, Instant::now());
         loop {
-            tokio::select! {
-                () = tokio::time::sleep(health::TICK) => {}
-                _ = drain.signaled() => return,
-            }
+            // From here on none is missed.
+            let mut failure = pin!(health::failure());
+            failure.as_mut().enable();
             let now = Instant::now();
             let made = self.known().times_made();
             if of != Some(made) || now >= due {
@@ -125,12 +129,20 @@ impl Registry {
                 judges.retain(|id, _| ids.contains(id));
                 endpoints = list.iter().map(Arc::downgrade).collect();
             }
+            let mut pause = health::LIST;
             for endpoint in &endpoints {
                 let Some(endpoint) = Weak::upgrade(endpoint) else { continue };
                 endpoint.rule();
                 if endpoint.needs_judge() {
+                    pause = health::TICK;
                     judges.entry(endpoint.standing.id).or_insert_with(|| Judge::new(now)).tick(&endpoint, now).await;
                 }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = failure, if pause > health::TICK => {}
+                () = self.judge_wanted.notified() => {}
+                _ = drain.signaled() => return,
             }
         }
     }
