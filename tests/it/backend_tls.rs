@@ -118,7 +118,7 @@ fn the_system_does_not_know_a_private_ca_and_a_plain_port_speaks_no_tls() {
     let server = Server::start(setup.home(), "private", &leaf, &[]);
     let plain = crate::support::Origin::echo();
     let setup = setup
-        .section("[timeouts]\nconnect = \"500ms\"")
+        .section("[timeouts]\nconnect = \"4s\"")
         .host("plain.example.test", plain.address)
         .route(&format!("hosts = [\"{HOST}\"]\nbackend = \"https://{}\"", server.address));
     let door = setup.start();
