@@ -23,6 +23,7 @@ slowhttptest slowhttptest
 hexdump   bsdextrautils
 ss        iproute2
 setpriv   util-linux
+faketime  faketime
 zsh       zsh
 fish      fish
 "
