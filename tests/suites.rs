@@ -46,6 +46,11 @@ fn h2_spec() {
 }
 
 #[test]
+fn h2_sections() {
+    run("h2_sections.py", &[]);
+}
+
+#[test]
 fn h2_floods() {
     run("h2_floods.py", &[]);
 }
