@@ -2,7 +2,8 @@
 
 The labels are h2spec's, so that its output can be held against this one; `http2/5.4.1/2` is the one that it runs with
 `--strict` alone. Each case has a connection of its own. All of them run against an answer of five bytes, the least
-that h2spec skips nothing for, one of 100 KiB, and slowly, with a pause behind each frame.
+that h2spec skips nothing for, one of 100 KiB, an app that answers before a request's body is there, and slowly,
+with a pause behind each frame.
 
 With HOST:PORT and perhaps a path, against a proxy that runs there already, as h2spec does: `h2_sections.py
 localhost:8443 /`.
@@ -351,7 +352,7 @@ class Running:
 
 
 if __name__ == "__main__":
-    BODIES = {"/": b"small", "/large": bytes(100 * 1024)}
+    BODIES = {"/": b"small", "/large": bytes(100 * 1024), "/early": b"small"}
 
     def answer(seen, sock):
         body = BODIES[seen["target"]]
@@ -365,11 +366,14 @@ if __name__ == "__main__":
         run(tally, Running(sys.argv[1]), sys.argv[1], *sys.argv[2:3] or ["/"])
         tally.end()
     origin = Origin(answer)
+    origin.early = ("/early",)
     with Door([(HOST, origin.port, "")]) as door:
         door.name, door.authority, door.status = HOST, f"{HOST}:{door.https[1]}", 200
         run(tally, door, "a small answer", "/")
         run(tally, door, "a large answer", "/large")
+        run(tally, door, "an early answer", "/early")
         run(tally, door, "slowly", "/", 0.005)
+        run(tally, door, "an early answer, slowly", "/early", 0.005)
         tally.check(door.get()[0] == 200, "a sound request passes at the end")
         tally.check(not door.said("panicked"), "nothing panicked", door.said("panicked")[:2])
     tally.end()

@@ -177,7 +177,7 @@ class Client(H2):
             total += len(payload) if kind == DATA else 0
             if kind in (DATA, HEADERS) and flags & END_STREAM:
                 return total
-        raise Wrong(f"no whole answer: {self.ended}")
+        raise Wrong(f"no whole answer: {total} bytes, then {self.ended}")
 
 
 def long_fields(count):
