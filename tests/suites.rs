@@ -46,8 +46,8 @@ fn h2_spec() {
 }
 
 #[test]
-fn h2_by_sections() {
-    run("h2_by_sections.py", &[]);
+fn h2_sections() {
+    run("h2_sections.py", &[]);
 }
 
 #[test]

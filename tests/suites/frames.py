@@ -52,8 +52,8 @@ def block(fields):
 class H2:
     """A connection; `handshake=False` sends nothing yet."""
 
-    def __init__(self, door, handshake=True, settings=b"", name=HOST, timeout=PATIENCE):
-        self.sock = door.tls(["h2"], name, timeout)
+    def __init__(self, door, handshake=True, settings=b"", name=HOST, timeout=PATIENCE, protocols=("h2",)):
+        self.sock = door.tls(list(protocols), name, timeout)
         self.encoder, self.decoder = Encoder(), Decoder()
         self.decoder.max_header_list_size = 1 << 20
         self.buffer = b""

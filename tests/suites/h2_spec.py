@@ -412,6 +412,16 @@ def requests(s):
             got = h2.status()
             s.tally.check(got in ("closed", 400) or isinstance(got, tuple) and got[1] == PROTOCOL, f"{what} in trailers (8.1)", got)
         s.tally.check(not s.origin.seen, f"{what} in trailers: never whole", s.origin.seen)
+    s.origin.clear()
+    with s.connection() as h2:
+        # The head has put it into the dynamic table, so that a number is all that comes of it.
+        head, trailers = h2.encoder.encode(POST), h2.encoder.encode([(":authority", HOST)])
+        s.tally.check(trailers[0] & 0x80 and trailers[0] != 0x81, "the field comes by its dynamic index", trailers)
+        h2.quietly(frame(HEADERS, EH, 1, head) + frame(DATA, 0, 1, b"x") + frame(HEADERS, BOTH, 1, trailers))
+        got = h2.status()
+        s.tally.check(got in ("closed", 400) or isinstance(got, tuple) and got[1] == PROTOCOL,
+                      "a pseudo-header in trailers by its dynamic index (8.1)", got)
+    s.only_the_next_is_seen("a pseudo-header in trailers by its dynamic index: never whole")
     s.resets("a second HEADERS that does not end the stream (8.1)", [PROTOCOL], frame(HEADERS, EH, 1, block(POST))
              + frame(DATA, 0, 1, b"x") + frame(HEADERS, EH, 1, literal("x", "y")))
     # A fragment is no part of a request (RFC 9110 §7.1): it is cut off, and never reaches the app.

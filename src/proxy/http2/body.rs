@@ -7,12 +7,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::RecvStream;
+use h2::{Reason, RecvStream};
 use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame};
 
 use super::super::failure::Failure;
 use super::super::{Settings, Snapshot, fate};
+use super::windows::Windows;
 use crate::backend::RequestBodyError;
 use crate::http1::{Framing, is_name};
 use crate::net::Deadline;
@@ -77,9 +78,10 @@ impl Incoming {
 
     /// Reads what the client still sends behind an early answer, to the end, the bound or the deadline. To let go
     /// of the stream at once would reset it, and some clients then lose the answer, though RFC 9113 §8.1 forbids
-    /// them to.
-    pub(super) async fn linger(&self, deadline: &Deadline) {
+    /// them to. The reason for a reset where the client breaks a rule in the meantime.
+    pub(super) async fn linger(&self, windows: &Windows, deadline: &Deadline) -> Result<(), Reason> {
         let mut read = 0;
+        let mut waiting = None;
         poll_fn(|cx| {
             let recv = &mut *self.recv.borrow_mut();
             while read < LINGER_BYTES && !recv.is_end_stream() {
@@ -90,12 +92,18 @@ impl Incoming {
                         let _ = recv.flow_control().release_capacity(data.len());
                     }
                     Poll::Ready(None | Some(Err(_))) => break,
-                    Poll::Pending => return deadline.poll_passed(cx),
+                    Poll::Pending => {
+                        let waiting = waiting.get_or_insert_with(|| windows.watch(recv.stream_id().into()));
+                        if waiting.poll_too_large(cx).is_ready() {
+                            return Poll::Ready(Err(Reason::FLOW_CONTROL_ERROR));
+                        }
+                        return deadline.poll_passed(cx).map(Ok);
+                    }
                 }
             }
-            Poll::Ready(())
+            Poll::Ready(Ok(()))
         })
-        .await;
+        .await
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::allowance::Allowance;
 use super::pseudo::PseudoHeaders;
+use super::windows::Windows;
 use crate::net::Transport;
 
 const DATA: u8 = 0;
@@ -64,6 +65,9 @@ pub(super) struct Guard {
     begun: u64,
     fault: Option<Reason>,
     allowance: Rc<Allowance>,
+    /// The bytes of a WINDOW_UPDATE so far.
+    increment: u32,
+    windows: Rc<Windows>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +78,7 @@ enum At {
 }
 
 impl Guard {
-    pub(super) fn new(allowance: Rc<Allowance>) -> Self {
+    pub(super) fn new(allowance: Rc<Allowance>, windows: Rc<Windows>) -> Self {
         Self {
             at: At::Preface(PREFACE),
             head: [0; FRAME_HEAD],
@@ -91,6 +95,8 @@ impl Guard {
             begun: 0,
             fault: None,
             allowance,
+            increment: 0,
+            windows,
         }
     }
 
@@ -138,6 +144,8 @@ impl Guard {
                     let n = left.min(rest.len());
                     if matches!(self.kind, HEADERS | CONTINUATION) {
                         self.fields(&rest[..n], left - n);
+                    } else if self.kind == WINDOW_UPDATE {
+                        self.increment = rest[..n].iter().fold(self.increment, |all, &byte| all << 8 | u32::from(byte));
                     }
                     if n < left {
                         self.at = At::Payload(left - n);
@@ -152,11 +160,17 @@ impl Guard {
         used
     }
 
+    /// The stream of the frame at hand.
+    fn stream(&self) -> u32 {
+        let [.., a, b, c, d] = self.head;
+        u32::from_be_bytes([a, b, c, d]) & 0x7fff_ffff
+    }
+
     /// A frame's head is there.
     fn begin(&mut self) -> Result<(), Reason> {
-        let [a, b, c, kind, flags, s @ ..] = self.head;
+        let [a, b, c, kind, flags, ..] = self.head;
         let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
-        let stream = u32::from_be_bytes(s) & 0x7fff_ffff;
+        let stream = self.stream();
         (self.kind, self.flags) = (kind, flags);
         if !std::mem::replace(&mut self.seen_settings, true) && (kind != SETTINGS || flags & ACK != 0) {
             return Err(Reason::PROTOCOL_ERROR);
@@ -205,6 +219,9 @@ impl Guard {
     /// A frame's last byte is there.
     fn end(&mut self) -> Result<(), Reason> {
         self.at = At::Head(0);
+        if self.kind == WINDOW_UPDATE {
+            self.windows.opened(self.stream(), self.increment & 0x7fff_ffff);
+        }
         if !matches!(self.kind, HEADERS | CONTINUATION) {
             return Ok(());
         }

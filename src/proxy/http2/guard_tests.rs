@@ -1,11 +1,13 @@
 //! What [`super::guard`] lets through, byte by byte.
 
 use std::rc::Rc;
+use std::task::{Context, Waker};
 
 use h2::Reason;
 
 use super::allowance::Allowance;
 use super::guard::Guard;
+use super::windows::Windows;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -20,7 +22,7 @@ fn begun(frames: &[Vec<u8>]) -> Vec<u8> {
 
 /// How much passes, and the fault, where the bytes come in pieces of `step`.
 fn look(bytes: &[u8], step: usize) -> (usize, Option<Reason>, Guard) {
-    let mut guard = Guard::new(Rc::new(Allowance::new(10)));
+    let mut guard = Guard::new(Rc::new(Allowance::new(10)), Rc::default());
     let mut passed = 0;
     for piece in bytes.chunks(step) {
         passed += guard.look(piece);
@@ -29,6 +31,22 @@ fn look(bytes: &[u8], step: usize) -> (usize, Option<Reason>, Guard) {
         }
     }
     (passed, guard.fault(), guard)
+}
+
+#[test]
+fn what_is_opened_of_a_window_is_told_however_it_comes() {
+    let cx = Context::from_waker(Waker::noop());
+    let opened = |by: u32| frame(8, 0, 1, &by.to_be_bytes());
+    let (most, too_much) = (begun(&[opened(0x7fff_ffff)]), begun(&[opened(0xffff_fffe), opened(1), opened(1)]));
+    for step in 1..40 {
+        for (bytes, too_large) in [(&most, false), (&too_much, true)] {
+            let windows = Rc::new(Windows::default());
+            let waiting = windows.watch(1);
+            let mut guard = Guard::new(Rc::new(Allowance::new(10)), Rc::clone(&windows));
+            bytes.chunks(step).for_each(|piece| assert_eq!(guard.look(piece), piece.len()));
+            assert_eq!(waiting.poll_too_large(&cx).is_ready(), too_large, "{step}");
+        }
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod outlet;
 mod pseudo;
 mod stream;
 mod upgrade;
+mod windows;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -27,6 +28,7 @@ use self::allowance::Allowance;
 pub(super) use self::crew::Crew;
 use self::guard::{Guard, Watched};
 use self::stream::Stream;
+use self::windows::Windows;
 use super::client::Client;
 use super::lazy::{Flusher, Lazy, lazy};
 use super::{Proxy, Settings};
@@ -56,13 +58,14 @@ pub(super) async fn serve<IO: Transport + 'static>(proxy: &Rc<Proxy>, client: Rc
     let settings = proxy.settings();
     let deadline = proxy.timer.deadline();
     let allowance = Rc::new(Allowance::new(settings.limits.h2_resets));
-    let guard = Rc::new(RefCell::new(Guard::new(Rc::clone(&allowance))));
+    let windows = Rc::default();
+    let guard = Rc::new(RefCell::new(Guard::new(Rc::clone(&allowance), Rc::clone(&windows))));
     let (io, flusher) = lazy(Watched::new(io, Rc::clone(&guard)));
     deadline.set(settings.timeouts.handshake);
     let handshake = builder(&settings).handshake::<_, Bytes>(io);
     let Some(Ok(connection)) = deadline.bound(pin!(flushing(&flusher, handshake))).await else { return };
     let drained = pin!(drain.signaled());
-    let watch = Frames { guard, allowance, deadline: proxy.timer.deadline(), head: Cell::new(None) };
+    let watch = Frames { guard, allowance, windows, deadline: proxy.timer.deadline(), head: Cell::new(None) };
     run(proxy, &client, connection, &flusher, &watch, &deadline, drained).await;
     deadline.set(LINGER);
     // Nothing is left to be done about a client that does not end its side.
@@ -129,7 +132,7 @@ async fn run<IO: Transport + 'static>(
                         proxy.refused();
                         continue;
                     };
-                    let stream = Stream::open(proxy, client, &frames.allowance, request, respond);
+                    let stream = Stream::open(proxy, client, &frames.allowance, &frames.windows, request, respond);
                     proxy.crew.serve(stream, open);
                 }
                 Poll::Ready(Some(Err(error))) => {
@@ -184,6 +187,7 @@ async fn run<IO: Transport + 'static>(
 struct Frames {
     guard: Rc<RefCell<Guard>>,
     allowance: Rc<Allowance>,
+    windows: Rc<Windows>,
     deadline: Deadline,
     /// The head that the deadline is for.
     head: Cell<Option<u64>>,

@@ -21,7 +21,7 @@ use crate::net::Deadline;
 /// Sends the app's answer.
 pub(super) async fn relay(
     settings: &Settings,
-    mut respond: SendResponse<Bytes>,
+    respond: &mut SendResponse<Bytes>,
     allowance: &Allowance,
     response: &ResponseHead,
     mut exchange: Exchange<RequestBody>,

@@ -22,6 +22,7 @@ use super::body::{Incoming, RequestBody};
 use super::head::{http_head, is_extended_connect, read_head};
 use super::outlet::relay;
 use super::upgrade::tunnel;
+use super::windows::Windows;
 use super::{LINGER, Open};
 use crate::http1::{Framing, RequestHead, ResponseHead};
 
@@ -31,6 +32,7 @@ pub(super) struct Stream {
     proxy: Rc<Proxy>,
     client: Rc<Client>,
     allowance: Rc<Allowance>,
+    windows: Rc<Windows>,
     settings: Rc<Snapshot>,
     head: RequestHead,
     framing: Result<Framing, Failure>,
@@ -46,6 +48,7 @@ impl Stream {
         proxy: &Rc<Proxy>,
         client: &Rc<Client>,
         allowance: &Rc<Allowance>,
+        windows: &Rc<Windows>,
         request: http::Request<RecvStream>,
         respond: SendResponse<Bytes>,
     ) -> Self {
@@ -58,6 +61,7 @@ impl Stream {
             proxy: Rc::clone(proxy),
             client: Rc::clone(client),
             allowance: Rc::clone(allowance),
+            windows: Rc::clone(windows),
             settings,
             head,
             framing,
@@ -70,7 +74,19 @@ impl Stream {
 
     /// Serves the request; `open` counts it as long.
     pub(super) async fn serve(self, open: Open) {
-        let Self { proxy, client, allowance, settings, head, framing, extended, incoming, respond, mut record } = self;
+        let Self {
+            proxy,
+            client,
+            allowance,
+            windows,
+            settings,
+            head,
+            framing,
+            extended,
+            incoming,
+            respond,
+            mut record,
+        } = self;
         let deadline = proxy.timer.deadline();
         let mut response = ResponseHead::default();
         let respond = RefCell::new(respond);
@@ -93,14 +109,14 @@ impl Stream {
                 unless_reset(&respond, pin!(forwarded)).await.unwrap_or_else(|| Err(Failure::gone()))
             }
         };
-        let respond = respond.into_inner();
+        let mut respond = respond.into_inner();
         match result {
             // Over HTTP/2 a 2xx opens the tunnel (RFC 8441 §5), but the app did not agree to one.
             Ok(Answer::Forwarded(_)) if extended && (200..300).contains(&response.status) => {
-                fail(respond, &head, Failure::not_switching("an answer of its own in place of 101"), &mut record);
+                fail(&mut respond, &head, Failure::not_switching("an answer of its own in place of 101"), &mut record);
             }
             Ok(Answer::Forwarded(exchange)) => {
-                relay(&settings, respond, &allowance, &response, exchange, &deadline, &mut record).await;
+                relay(&settings, &mut respond, &allowance, &response, exchange, &deadline, &mut record).await;
             }
             Ok(Answer::Tunnel(connection)) => {
                 record.bytes_in = incoming.taken.get();
@@ -112,18 +128,21 @@ impl Stream {
                 }
                 return record.end(&proxy, &client, &head, "HTTP/2");
             }
-            Ok(Answer::Page(page)) => send_page(respond, &head, page, &mut record),
+            Ok(Answer::Page(page)) => send_page(&mut respond, &head, page, &mut record),
             Err(failure) => {
                 if failure.status == 499 {
                     allowance.reset();
                 }
-                fail(respond, &head, failure, &mut record);
+                fail(&mut respond, &head, failure, &mut record);
             }
         }
         record.bytes_in = incoming.taken.get();
         record.end(&proxy, &client, &head, "HTTP/2");
         deadline.set(LINGER);
-        incoming.linger(&deadline).await;
+        if let Err(reason) = incoming.linger(&windows, &deadline).await {
+            allowance.reset();
+            respond.send_reset(reason);
+        }
         drop(open);
     }
 }
@@ -137,7 +156,7 @@ async fn unless_reset<F: Future + Unpin>(respond: &RefCell<SendResponse<Bytes>>,
     .await
 }
 
-fn fail(mut respond: SendResponse<Bytes>, head: &RequestHead, failure: Failure, record: &mut Record) {
+fn fail(respond: &mut SendResponse<Bytes>, head: &RequestHead, failure: Failure, record: &mut Record) {
     let page = Page::failure(&failure, &head.fields, record.id);
     record.status = failure.status;
     record.error = Some((failure.code, failure.detail));
@@ -149,7 +168,7 @@ fn fail(mut respond: SendResponse<Bytes>, head: &RequestHead, failure: Failure, 
 }
 
 /// Sends an answer of our own: small, so it waits in the stream's buffer.
-fn send_page(mut respond: SendResponse<Bytes>, head: &RequestHead, page: Page, record: &mut Record) {
+fn send_page(respond: &mut SendResponse<Bytes>, head: &RequestHead, page: Page, record: &mut Record) {
     record.status = page.head.status;
     let mut answer = http_head(&page.head, Framing::Length(page.body.len() as u64));
     if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(std::time::SystemTime::now())) {
