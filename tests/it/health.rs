@@ -151,11 +151,13 @@ fn by_a_hash_what_is_left_alone_is_tried_by_a_request_of_its_own() {
         |key: usize| client.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nX: {key}\r\n\r\n")).reply().text();
     let [of_bad, of_good] = ["bad", "good"].map(|name| (0..200).find(|key| ask(*key) == name).expect("its key"));
     broken.store(true, Ordering::SeqCst);
+    within("it is left alone", || (ask(of_bad) == "good").then_some(()));
+    // Most of the time it is another's turn when it may be tried.
     let mut failed = 0;
     within("its own requests fail, again and again", || {
+        (0..9).for_each(|_| assert_eq!(ask(of_good), "good"));
         failed += usize::from(ask(of_bad) != "good");
-        assert_eq!(ask(of_good), "good");
-        (failed >= 6).then_some(())
+        (failed >= 4).then_some(())
     });
     broken.store(false, Ordering::SeqCst);
     within("its own come back to it", || (ask(of_bad) == "bad").then_some(()));
