@@ -183,9 +183,9 @@ impl Endpoint {
         self.standing.health.has_trial()
     }
 
-    /// Whether the caller's request is that one.
-    pub(super) fn take_trial(&self) -> bool {
-        self.standing.health.take_trial()
+    /// A request goes there: it is that one, where there is to be one.
+    pub(super) fn take_trial(&self) {
+        self.standing.health.take_trial();
     }
 
     /// Whether its name is known to lead nowhere.

@@ -20,7 +20,7 @@ impl Pools {
         }
         let mut list = self.candidates.take();
         list.clear();
-        let (mut best, mut trial) = (None, None);
+        let mut best = None;
         for (index, member) in backend.members.iter().enumerate() {
             let endpoint = &member.endpoint;
             if member.drain || !endpoint.takes_anybody() || tried.contains(&endpoint.id) {
@@ -31,13 +31,11 @@ impl Pools {
                 // What the last one said tells more.
                 continue;
             }
+            // One that is left alone gets one request when its time is over, as if it were not; but no second try.
+            let ejected = endpoint.is_ejected() && !(tried.is_empty() && endpoint.has_trial());
             // Where all others are gone, one that fails requests is better than none, and one whose name leads nowhere
             // says at least that. Nobody waits for one place while another is free.
-            let rank = (nowhere, endpoint.is_ejected(), member.tier, endpoint.room());
-            if endpoint.has_trial() && !nowhere && tried.is_empty() && trial.is_none_or(|(tier, _)| member.tier < tier)
-            {
-                trial = Some((member.tier, endpoint));
-            }
+            let rank = (nowhere, ejected, member.tier, endpoint.room());
             if best.is_none_or(|best| rank < best) {
                 best = Some(rank);
                 list.clear();
@@ -45,14 +43,6 @@ impl Pools {
             if best == Some(rank) {
                 list.push(self.candidate(backend, index, member));
             }
-        }
-        // What is left alone gets one request when its time is over, but a backup only where it would get others.
-        if let Some((tier, endpoint)) = trial
-            && best.is_some_and(|(_, _, best, _)| tier <= best)
-            && endpoint.take_trial()
-        {
-            self.candidates.replace(list);
-            return Some(endpoint);
         }
         let chosen = match &*list {
             [] => None,
@@ -65,7 +55,9 @@ impl Pools {
         };
         // It is used again, so that a request allocates nothing.
         self.candidates.replace(list);
-        backend.members.get(chosen?).map(|member| &member.endpoint)
+        let chosen = &backend.members.get(chosen?)?.endpoint;
+        chosen.take_trial();
+        Some(chosen)
     }
 
     fn candidate(&self, backend: &Backend, index: usize, member: &Member) -> Candidate {

@@ -133,6 +133,37 @@ fn what_is_left_alone_costs_one_request_each_time() {
 }
 
 #[test]
+fn by_a_hash_what_is_left_alone_is_tried_by_a_request_of_its_own() {
+    let broken = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&broken);
+    let bad = Origin::scripted(move |_, stream| {
+        if switch.load(Ordering::SeqCst) {
+            cut(stream);
+            return false;
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad").is_ok()
+    });
+    let (good, _) = switched("good");
+    let keys = "balance = \"hash-header:x\"\nejection = { failures = 1, time = \"200ms\" }\nretry = { attempts = 0 }";
+    let door = door(&[bad.address, good.address], keys);
+    let mut client = Tls::connect(door.https, HOST);
+    let mut ask =
+        |key: usize| client.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nX: {key}\r\n\r\n")).reply().text();
+    let [of_bad, of_good] = ["bad", "good"].map(|name| (0..200).find(|key| ask(*key) == name).expect("its key"));
+    broken.store(true, Ordering::SeqCst);
+    within("it is left alone", || (ask(of_bad) == "good").then_some(()));
+    // Most of the time it is another's turn when it may be tried.
+    let mut failed = 0;
+    within("its own requests fail, again and again", || {
+        (0..9).for_each(|_| assert_eq!(ask(of_good), "good"));
+        failed += usize::from(ask(of_bad) != "good");
+        (failed >= 4).then_some(())
+    });
+    broken.store(false, Ordering::SeqCst);
+    within("its own come back to it", || (ask(of_bad) == "bad").then_some(()));
+}
+
+#[test]
 fn the_last_endpoint_is_not_left_alone() {
     let door = door(&[nobody()], "ejection = { failures = 1, time = \"1h\" }");
     let ask = || door.curl("https://app.example.test/").run().status;
