@@ -19,7 +19,7 @@ from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 from frames import (ACK, COMPRESSION, CONTINUATION, DATA, END_HEADERS, END_STREAM, FLOW, FRAME_SIZE, GOAWAY, HEADERS, PADDED,
                     PING, PREFACE, PRIO, PRIORITY, PROTOCOL, PUSH, REFUSED, RST, SETTINGS, STREAM_CLOSED, WINDOW, integer)
 from harness import HOST, Door, Origin, Tally
-from verdicts import (BOTH, WINDOW_AT_FIRST, Client, Wrong, acknowledged, answered, closes, code_of, connection_error,
+from verdicts import (BOTH, TOO_LATE, WINDOW_AT_FIRST, Client, Wrong, acknowledged, answered, closes, code_of, connection_error,
                       goes_away, long_fields, one_byte, pong, pong_or_end, priority, setting, some_data, stream_ends,
                       stream_error, u32)
 
@@ -139,6 +139,7 @@ def own_settings_first(c):
 
 PREFACES = {"generic/1/1", "http2/3.5/1", "http2/3.5/2"}
 # The answer has to have so many bytes; h2spec looks while its connection waits with the preface still to come.
+TRIES = 2
 LENGTHS = {"http2/6.5.3/1": 1, "http2/6.9.1/1": 1, "http2/6.9.2/1": 1, "http2/6.9.2/2": 5}
 EIGHT = b"sections"
 
@@ -328,7 +329,11 @@ def judge(door, path, pause, label, send, verdict):
 
 def run(tally, door, what, path, pause=0.0):
     for label, name, send, verdict in CASES:
-        wrong = judge(door, path, pause, label, send, verdict)
+        for _ in range(TRIES):
+            wrong = judge(door, path, pause, label, send, verdict)
+            # What comes too late because the machine is busy comes in time when it is less so; what never comes does not.
+            if not isinstance(wrong, TimeoutError) and TOO_LATE not in str(wrong):
+                break
         tally.check(wrong is None, f"{label}: {name} ({what})", wrong)
 
 
