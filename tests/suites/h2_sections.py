@@ -138,8 +138,8 @@ def own_settings_first(c):
 
 
 PREFACES = {"generic/1/1", "http2/3.5/1", "http2/3.5/2"}
-# The answer has to have so many bytes; h2spec looks while its connection waits with the preface still to come.
 TRIES = 2
+# The answer has to have so many bytes; h2spec looks while its connection waits with the preface still to come.
 LENGTHS = {"http2/6.5.3/1": 1, "http2/6.9.1/1": 1, "http2/6.9.2/1": 1, "http2/6.9.2/2": 5}
 EIGHT = b"sections"
 
