@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
 
 use crate::backend_tls::{Server, pin};
-use crate::support::{Named, Origin, Setup, TestCa, Tls, ca};
+use crate::support::{Named, Origin, Setup, TestCa, Tls, ca, nobody, within};
 
 #[test]
 fn the_example_with_several_endpoints() {
@@ -26,7 +26,10 @@ fn the_example_with_several_endpoints() {
     replaced.push(("wiki.internal", "wiki.names.test".to_owned()));
     replaced.push(("api.internal:8080", format!("api.names.test:{port}")));
     replaced.push(("standby.example.net:8080", format!("standby.names.test:{}", standby.address.port())));
-    let names = ["shop.example.com", "wiki.example.com", "api.example.com"];
+    let reports = Origin::named("reports");
+    replaced.push(("10.0.0.8:8080", reports.address.to_string()));
+    replaced.push(("10.0.0.9:8080", nobody().to_string()));
+    let names = ["shop.example.com", "wiki.example.com", "api.example.com", "reports.example.com"];
     let door = Setup::new()
         .head(&format!("resolvers = [\"{}\"]", dns.address))
         .certificate("all", &ca().leaf(&names).issue())
@@ -57,6 +60,16 @@ fn the_example_with_several_endpoints() {
             assert!(door.verb(&["backends", "drain", &address]).status.success());
         }
     }
+    // About half of the tenants belong to the one where nobody is, and are taken to the other.
+    let mut client = Tls::connect(door.https, names[3]);
+    let ejected = || door.log().iter().any(|line| line["message"] == "the endpoint fails requests and is left alone");
+    within("three failures in a row", || {
+        (0..8).for_each(|tenant| {
+            let request = format!("GET / HTTP/1.1\r\nHost: {}\r\nX-Tenant: {tenant}\r\n\r\n", names[3]);
+            assert_eq!(client.send(request).reply().text(), "reports");
+        });
+        ejected().then_some(())
+    });
 }
 
 #[test]
