@@ -106,4 +106,12 @@ fn a_self_signed_route_is_served_by_it() {
     let before = serial(&door);
     ok(&door.verb(&["certs", "renew", HOST]));
     assert_ne!(serial(&door), before, "issued anew");
+    // No CA is asked for it, so none of their limits and permissions is told.
+    let of = json(&door.verb(&["certs", "explain", HOST, "--json"]));
+    assert!(of["reasons"][0].as_str().is_some_and(|why| why.contains("doorward's own CA")), "{of:#}");
+    assert_eq!(
+        [&of["dns"], &of["probes"], &of["budget"]].map(|list| list.as_array().map_or(0, Vec::len)),
+        [0; 3],
+        "{of:#}"
+    );
 }

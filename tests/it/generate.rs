@@ -1,5 +1,8 @@
 //! `certs generate`, `renew` and `revoke` with a real CA, and one wildcard that serves many apps.
 
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+
 use serde_json::Value;
 
 use crate::support::{Doorward, Origin, Pebble, Setup, ca, free, json, nobody, ok, refused, within};
@@ -53,6 +56,29 @@ fn a_certificate_is_generated_before_any_route_kept_renewed_and_revoked() {
     assert_eq!(after["previous"].as_array().map(Vec::len), Some(1), "only the revoked one: {after:#}");
     ok(&door.verb(&["certs", "delete", &id]));
     assert!(refused(&door.verb(&["certs", "show", &id])).contains("no certificate"));
+}
+
+#[test]
+fn who_waits_no_longer_hears_that_the_order_goes_on() {
+    // A CA that takes connections and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let directory = format!("https://{}/dir", silent.local_addr().expect("bound"));
+    let door = with_acme(Setup::new(), &directory).start();
+    let child = Command::new(env!("CARGO_BIN_EXE_doorward"))
+        .args(["certs", "generate", "a.example.test", "--socket"])
+        .arg(door.home().join("admin.sock"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("doorward starts");
+    // By then the command waits.
+    within("the wish is known", || door.verb(&["certs", "show", "a.example.test"]).status.success().then_some(()));
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs").success());
+    let output = child.wait_with_output().expect("it has ended");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("the order goes on"), "{said}");
 }
 
 #[test]

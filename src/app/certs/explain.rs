@@ -26,6 +26,10 @@ impl Desk {
         if let Some(id) = wanted {
             self.explain_orders(&mut out, &id).await?;
         }
+        if route.is_some_and(|route| route.certificate == CertificateChoice::SelfSigned) {
+            // No CA is asked, so neither its limits nor what it would look at matter.
+            return Ok(out);
+        }
         let is_wildcard = |host: &RouteHost| matches!(host, RouteHost::Pattern(host) if host.is_wildcard() && host.matches(name.as_str()));
         let auto = |route: &&Route| route.certificate == CertificateChoice::Auto;
         let wildcard = route.filter(auto).is_some_and(|route| route.hosts.iter().any(is_wildcard));
@@ -92,6 +96,9 @@ impl Desk {
         } else {
             out.reasons.push(match &choice {
                 Choice::UnknownName if self.table.disabled().contains(name.as_str()) => "nothing is served".to_owned(),
+                _ if route.is_some_and(|route| route.certificate == CertificateChoice::SelfSigned) => {
+                    "there is none yet: doorward's own CA makes it as soon as doorward runs".to_owned()
+                }
                 _ => "no certificate has this name: handshakes get the listener's default, or a fatal alert".to_owned(),
             });
             if matches!(route.map(|route| &route.certificate), None | Some(CertificateChoice::Directory)) {

@@ -60,8 +60,7 @@ fn load(daemon: &Daemon) -> Result<Config, String> {
 pub(super) struct Talk {
     runtime: Runtime,
     maker: Maker,
-    /// None where nothing has to be cleared away here.
-    interrupt: Option<Interrupt>,
+    interrupt: Interrupt,
 }
 
 /// Who makes an order.
@@ -77,15 +76,17 @@ impl Talk {
     pub(super) fn begin(daemon: &Daemon) -> Result<Self, String> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
-        let (maker, interrupt) = runtime.block_on(async {
+        // Alone there may be something to clear away; a daemon's order goes on, which is worth to be said.
+        let interrupt = runtime.block_on(async { Interrupt::note() });
+        let maker = runtime.block_on(async {
             let client = Client::new(admin_socket::find(daemon).map_err(|error| error.to_string())?);
             match client.reach().await {
                 Err(ClientError::NotRunning(_)) if daemon.socket.is_none() => {
                     let alone = Alone::start(load(daemon)?).await.map_err(|error| error.to_string())?;
-                    Ok((Maker::Alone(Box::new(alone)), Some(Interrupt::note())))
+                    Ok(Maker::Alone(Box::new(alone)))
                 }
                 Err(error) => Err(error.to_string()),
-                Ok(()) => Ok((Maker::Daemon(client), None)),
+                Ok(()) => Ok(Maker::Daemon(client)),
             }
         })?;
         Ok(Self { runtime, maker, interrupt })
@@ -110,7 +111,7 @@ impl Talk {
 
     /// Whether the operator wants it ended.
     pub(super) fn is_interrupted(&self) -> bool {
-        self.interrupt.as_ref().is_some_and(Interrupt::came)
+        self.interrupt.came()
     }
 
     /// Ends it; `is_done`: what was ordered is there.
