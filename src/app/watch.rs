@@ -20,6 +20,8 @@ pub(super) struct Files {
     watcher: Option<RecommendedWatcher>,
     watched: BTreeSet<PathBuf>,
     events: mpsc::Receiver<()>,
+    /// When something moved first and last, where that is not taken up yet.
+    moved: Option<(Instant, Instant)>,
 }
 
 impl Files {
@@ -41,7 +43,7 @@ impl Files {
                 None
             }
         };
-        let mut this = Self { watcher, watched: BTreeSet::new(), events };
+        let mut this = Self { watcher, watched: BTreeSet::new(), events, moved: None };
         this.watch(config);
         this
     }
@@ -62,15 +64,52 @@ impl Files {
         self.watched = wanted;
     }
 
-    /// Waits for a change that has settled.
+    /// Waits for a change that has settled. Who breaks the wait off and waits again misses none.
     pub(super) async fn changed(&mut self) {
-        if self.events.recv().await.is_none() {
-            // No watcher.
-            return std::future::pending().await;
+        loop {
+            let Some((first, last)) = self.moved else {
+                if self.events.recv().await.is_none() {
+                    // No watcher.
+                    return std::future::pending().await;
+                }
+                self.moved = Some((Instant::now(), Instant::now()));
+                continue;
+            };
+            let settled = (first + LATEST).min(last + SETTLE);
+            match tokio::time::timeout_at(settled, self.events.recv()).await {
+                Ok(Some(())) => self.moved = Some((first, Instant::now())),
+                Ok(None) | Err(_) => {
+                    self.moved = None;
+                    return;
+                }
+            }
         }
-        let latest = Instant::now() + LATEST;
-        while let Ok(Some(())) = tokio::time::timeout_at(latest.min(Instant::now() + SETTLE), self.events.recv()).await
-        {
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_is_not_lost_where_something_else_comes_in_between() {
+        let (sender, events) = mpsc::channel(1);
+        let mut files = Files { watcher: None, watched: BTreeSet::new(), events, moved: None };
+        let soon = Duration::from_millis(10);
+        assert!(tokio::time::timeout(soon, files.changed()).await.is_err(), "nothing has moved");
+        let began = Instant::now();
+        for _ in 0..3 {
+            sender.try_send(()).expect("it is taken up");
+            assert!(tokio::time::timeout(soon, files.changed()).await.is_err(), "it has not settled");
         }
+        files.changed().await;
+        assert!(began.elapsed() >= SETTLE + 2 * soon && began.elapsed() < LATEST, "{:?}", began.elapsed());
+        // What never settles is taken up all the same.
+        let began = Instant::now();
+        tokio::select! {
+            () = files.changed() => {}
+            () = async { while sender.send(()).await.is_ok() { tokio::time::sleep(soon).await } } => {}
+        }
+        assert!(began.elapsed() <= LATEST + soon, "{:?}", began.elapsed());
     }
 }
