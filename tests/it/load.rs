@@ -182,6 +182,8 @@ fn nobody_waits_for_one_endpoint_while_another_has_a_place() {
         (slow.seen().len() == 1).then_some(())
     });
     let mut client = Tls::connect(https, HOST);
+    // Some of those that are held may still be on their way to the other.
+    within("a place at the other", || (client.get(HOST, "/").status == 200).then_some(()));
     for _ in 0..6 {
         assert_eq!(client.get(HOST, "/").text(), "quick");
     }
