@@ -103,13 +103,13 @@ pub(super) async fn run(args: AddArgs) -> Result<u8, Failure> {
     // What cannot be used is not kept.
     dns::connect(&solver, &Resolver::new(&config.resolvers)).map_err(|error| Failure::Wrong(error.to_string()))?;
     if config.dns.iter().any(|other| other.id == solver.id) {
-        return Err(Failure::Wrong(format!("the config has a [[dns]] with id = {:?}; choose another id", solver.id)));
+        return Err(Failure::Failed(format!("the config has a [[dns]] with id = {:?}; choose another id", solver.id)));
     }
     let storage = common.place.storage(&config)?;
     let _lease = storage.lock(LOCK).await?;
     if !common.replace && dns::load(&*storage, &solver.id).await?.is_some() {
         let remedy = format!("`doorward dns remove {}` first, or add --replace", solver.id);
-        return Err(Failure::Wrong(format!("there is a DNS solver {:?} already; {remedy}", solver.id)));
+        return Err(Failure::Failed(format!("there is a DNS solver {:?} already; {remedy}", solver.id)));
     }
     dns::save(&*storage, &solver).await?;
     if common.json {

@@ -63,7 +63,7 @@ pub(super) async fn role(args: &RoleArgs) -> Result<u8, Failure> {
         Some(id) => {
             let (_, _, solvers) = args.place.solvers().await?;
             let found = solvers.all().into_iter().find(|s| s.config.id == *id && s.config.provider.name == "route53");
-            let found = found.ok_or_else(|| Failure::Wrong(format!("there is no DNS solver {id:?} of route53")))?;
+            let found = found.ok_or_else(|| Failure::Failed(format!("there is no DNS solver {id:?} of route53")))?;
             amazon(&found.config)?
         }
     };

@@ -82,7 +82,7 @@ pub(super) async fn remove(args: &RemoveArgs) -> Result<u8, Failure> {
             [] => "the storage has none".to_owned(),
             known => format!("the storage has: {}", known.join(", ")),
         };
-        return Err(Failure::Wrong(format!("no DNS solver {:?} was added by command; {remedy}", args.id)));
+        return Err(Failure::Failed(format!("no DNS solver {:?} was added by command; {remedy}", args.id)));
     };
     dns::remove(&*storage, &args.id).await?;
     for left in Intent::all(&*storage).await?.iter().filter(|intent| intent.solver == args.id) {

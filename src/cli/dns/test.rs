@@ -42,7 +42,7 @@ pub(super) async fn run(args: &TestArgs) -> Result<u8, Failure> {
     let (_, storage, solvers) = args.place.solvers().await?;
     let solver = solvers.all().into_iter().find(|solver| solver.config.id == args.id);
     let solver = solver.ok_or_else(|| {
-        Failure::Wrong(format!("there is no DNS solver {:?}; `doorward dns list` shows all", args.id))
+        Failure::Failed(format!("there is no DNS solver {:?}; `doorward dns list` shows all", args.id))
     })?;
     let asked =
         challenge_name(args.name.base()).ok_or_else(|| Failure::Wrong("an address is in no zone".to_owned()))?;
