@@ -45,7 +45,11 @@ def main() -> int:
             home = Path(place)
             home.chmod(0o755)
             certificates(tools.load, home)
-            raise_limits()
+            # Each connection takes a proxy two descriptors.
+            most = raise_limits() // 2 - 500
+            if options.idle > most:
+                say(f"{options.idle} idle connections are more than the open files limit allows: {most}")
+                options.idle = most
             os.sched_setaffinity(0, {cores[1]})
             load = Load(tools.load, frozenset({cores[1]}), home / "ca" / "root.pem")
             lab = Lab(home, *cores, load, options.seconds, [*doorwards, *peers], stack, options.idle)
