@@ -11,12 +11,11 @@ import glob
 import os
 import shutil
 import subprocess
-import sys
 import threading
 import time
 
 from files import OTHER, SEEN, Home, get
-from harness import HOST, Origin, Tally, certificate, wait
+from harness import HOST, Origin, at_once, certificate, wait
 
 NEW = "new.example.test"
 DAY = 86_400
@@ -198,19 +197,4 @@ def links(tally):
 
 
 if __name__ == "__main__":
-    tally = Tally()
-    parts = [part for part in (full_storage, full_certificates, held_locks, jumping_clock, links) if len(sys.argv) < 2 or part.__name__ in sys.argv[1:]]
-
-    def through(part):
-        try:
-            part(tally)
-            print(f"  {part.__name__} is through", flush=True)
-        except Exception as fault:
-            tally.check(False, f"{part.__name__} came to its end", repr(fault))
-    # Most of the time is waiting.
-    threads = [threading.Thread(target=through, args=(part,)) for part in parts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    tally.end()
+    at_once(full_storage, full_certificates, held_locks, jumping_clock, links)

@@ -15,12 +15,11 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 
-from harness import HOST, Origin, Tally, certificate, everything, wait
+from harness import HOST, Origin, at_once, certificate, everything, read_log, wait
 
 OTHER = "other.example.test"
 # How long a file may take to be seen and judged: half a copy is waited for.
@@ -87,20 +86,9 @@ backend = "127.0.0.1:{self.backend}"
         if stderr is not None:
             return True
 
-        def read():
-            for line in self.process.stderr:
-                try:
-                    line = json.loads(line)
-                except ValueError:
-                    line = {"raw": line.decode("utf-8", "replace")}
-                self.lines.append(line)
-                if line.get("message") == "listening":
-                    host, port = line["address"].rsplit(":", 1)
-                    self.address = (host, int(port))
-                if line.get("message") == "ready":
-                    ready.set()
-            ready.set()
-        threading.Thread(target=read, daemon=True).start()
+        def listening(_, address):
+            self.address = address
+        threading.Thread(target=read_log, args=(self.process.stderr, self.lines, listening, ready), daemon=True).start()
         self.stuck = not ready.wait(wait_for)
         return not self.stuck and self.said('"ready"')
 
@@ -476,20 +464,4 @@ def get(home, host=HOST, more=""):
 
 
 if __name__ == "__main__":
-    tally = Tally()
-    parts = [part for part in (certificates_at_start, certificates_running, config_at_start, config_running, storage_at_start, full)
-             if len(sys.argv) < 2 or part.__name__ in sys.argv[1:]]
-
-    def through(part):
-        try:
-            part(tally)
-            print(f"  {part.__name__} is through", flush=True)
-        except Exception as fault:
-            tally.check(False, f"{part.__name__} came to its end", repr(fault))
-    # Most of the time is waiting.
-    threads = [threading.Thread(target=through, args=(part,)) for part in parts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    tally.end()
+    at_once(certificates_at_start, certificates_running, config_at_start, config_running, storage_at_start, full)

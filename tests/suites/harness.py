@@ -122,27 +122,14 @@ access = {self.access}
                                         preexec_fn=limit)
         self.bound = {}
         ready = threading.Event()
-        threading.Thread(target=self._read, args=(ready,), daemon=True).start()
+        log = (self.process.stderr, self.lines, self.bound.__setitem__, ready)
+        threading.Thread(target=read_log, args=log, daemon=True).start()
         if not ready.wait(2 * PATIENCE) or self.process.poll() is not None:
             self.process.kill()
             raise RuntimeError(f"doorward did not start: {self.lines}")
         self.https, self.http, self.metrics_at = (self.bound[f"127.0.0.{n}:0"] for n in (1, 2, 3))
         self.context = ssl.create_default_context(cafile=os.path.join(home, "ca.pem"))
         return self
-
-    def _read(self, ready):
-        for line in self.process.stderr:
-            try:
-                line = json.loads(line)
-            except ValueError:
-                line = {"raw": line.decode("utf-8", "replace")}
-            self.lines.append(line)
-            if line.get("message") == "listening":
-                host, port = line["address"].rsplit(":", 1)
-                self.bound[line["listener"]] = (host, int(port))
-            if line.get("message") == "ready":
-                ready.set()
-        ready.set()
 
     def __exit__(self, *_):
         self.process.kill()
@@ -420,3 +407,37 @@ def wait(condition, within=PATIENCE):
             return True
         time.sleep(0.02)
     return bool(condition())
+
+
+def read_log(log, lines, listening, ready):
+    """Reads doorward's log to its end into `lines`, tells where it listens, and sets `ready` then or at the end."""
+    for line in log:
+        try:
+            line = json.loads(line)
+        except ValueError:
+            line = {"raw": line.decode("utf-8", "replace")}
+        lines.append(line)
+        if line.get("message") == "listening":
+            host, port = line["address"].rsplit(":", 1)
+            listening(line["listener"], (host, int(port)))
+        if line.get("message") == "ready":
+            ready.set()
+    ready.set()
+
+
+def at_once(*parts):
+    """Runs a suite's parts side by side, as most of their time is waiting: all, or those that the command line names."""
+    tally = Tally()
+
+    def through(part):
+        try:
+            part(tally)
+            print(f"  {part.__name__} is through", flush=True)
+        except Exception as fault:
+            tally.check(False, f"{part.__name__} came to its end", repr(fault))
+    threads = [threading.Thread(target=through, args=(part,)) for part in parts if len(sys.argv) < 2 or part.__name__ in sys.argv[1:]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    tally.end()
