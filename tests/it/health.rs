@@ -76,17 +76,23 @@ fn a_connection_is_enough_where_no_path_is_named() {
     drop(listener);
 }
 
-#[test]
-fn an_endpoint_that_fails_requests_is_left_alone_and_tried_again() {
-    let broken = Arc::new(AtomicBool::new(true));
+/// An app that breaks its connections without an answer for as long as it is told to.
+fn breaking(broken: bool) -> (Origin, Arc<AtomicBool>) {
+    let broken = Arc::new(AtomicBool::new(broken));
     let switch = Arc::clone(&broken);
-    let bad = Origin::scripted(move |_, stream| {
+    let origin = Origin::scripted(move |_, stream| {
         if switch.load(Ordering::SeqCst) {
             cut(stream);
             return false;
         }
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad").is_ok()
     });
+    (origin, broken)
+}
+
+#[test]
+fn an_endpoint_that_fails_requests_is_left_alone_and_tried_again() {
+    let (bad, broken) = breaking(true);
     let (good, _) = switched("good");
     let door =
         door(&[bad.address, good.address], "ejection = { failures = 3, time = \"1s\" }\nretry = { attempts = 0 }");
@@ -134,15 +140,7 @@ fn what_is_left_alone_costs_one_request_each_time() {
 
 #[test]
 fn by_a_hash_what_is_left_alone_is_tried_by_a_request_of_its_own() {
-    let broken = Arc::new(AtomicBool::new(false));
-    let switch = Arc::clone(&broken);
-    let bad = Origin::scripted(move |_, stream| {
-        if switch.load(Ordering::SeqCst) {
-            cut(stream);
-            return false;
-        }
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad").is_ok()
-    });
+    let (bad, broken) = breaking(false);
     let (good, _) = switched("good");
     let keys = "balance = \"hash-header:x\"\nejection = { failures = 1, time = \"200ms\" }\nretry = { attempts = 0 }";
     let door = door(&[bad.address, good.address], keys);
