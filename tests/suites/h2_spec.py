@@ -6,6 +6,7 @@ error as RST_STREAM with the code or as a connection error.
 """
 
 import struct
+import time
 
 from frames import (ACK, CANCEL, COMPRESSION, CONTINUATION, DATA, END_HEADERS, END_STREAM, FLOW, FRAME_SIZE, GOAWAY, H2,
                     HEADERS, PADDED, PING, PREFACE, PRIO, PRIORITY, PROTOCOL, PUSH, REFUSED, RST, SETTINGS, STREAM_CLOSED,
@@ -444,17 +445,17 @@ def requests(s):
     s.tally.check(not s.origin.faults, "a strict parser reads what is sent", s.origin.faults)
 
 
+def answer(seen, sock):
+    """What the cases ask of an app."""
+    if seen["target"] == "/slow":
+        time.sleep(0.3)
+    body = b"0123456789" if seen["target"] == "/ten" else b"ok"
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+    sock.sendall(head if seen["method"] == "HEAD" else head + body)
+    return True
+
+
 if __name__ == "__main__":
-    import time
-
-    def answer(seen, sock):
-        if seen["target"] == "/slow":
-            time.sleep(0.3)
-        body = b"0123456789" if seen["target"] == "/ten" else b"ok"
-        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
-        sock.sendall(head if seen["method"] == "HEAD" else head + body)
-        return True
-
     tally = Tally()
     origin = Origin(answer)
     with Door([(HOST, origin.port, "")]) as door:

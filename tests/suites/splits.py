@@ -176,16 +176,8 @@ class Between(h2_spec.Suite):
 
 
 def http2(tally):
-    def answer(seen, sock):
-        if seen["target"] == "/slow":
-            time.sleep(0.3)
-        body = b"0123456789" if seen["target"] == "/ten" else b"ok"
-        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
-        sock.sendall(head if seen["method"] == "HEAD" else head + body)
-        return True
-
     def run(how, make, parts):
-        origin = Origin(answer)
+        origin = Origin(h2_spec.answer)
         named = type("Named", (), {"check": lambda _, ok, what, detail="": tally.check(ok, f"{how}: {what}", detail)})()
         try:
             with Door([(HOST, origin.port, "")]) as door:
