@@ -100,7 +100,12 @@ impl Desk {
     fn pull(&mut self, id: &CertificateId) {
         match self.entries.get(id).map(|entry| &entry.stage) {
             Some(Stage::Due(at)) => drop(self.due.remove(&(*at, id.clone()))),
-            Some(Stage::InLine(rank)) => drop(self.line.remove(*rank)),
+            Some(Stage::InLine(rank)) => {
+                if let Some(waiting) = self.line.remove(*rank).filter(|waiting| waiting.forced) {
+                    // What an operator asked for holds at the next look.
+                    waiting.tended.force();
+                }
+            }
             _ => {}
         }
     }
@@ -179,11 +184,15 @@ impl Desk {
         self.entries.get_mut(&tended.wanted.id).filter(|entry| Arc::ptr_eq(&entry.tended, tended))
     }
 
-    /// A look, or an order, has ended.
-    pub(super) fn settle(&mut self, tended: &Arc<Tended>, next: Next, now: SystemTime) {
+    /// A look, or an order, has ended; `forced`: an operator had asked for it.
+    pub(super) fn settle(&mut self, tended: &Arc<Tended>, next: Next, forced: bool, now: SystemTime) {
         let Some(entry) = self.ours(tended) else { return };
         let id = &tended.wanted.id;
         if std::mem::take(&mut entry.again) {
+            if forced {
+                // By a config that is not the current one: it is asked for again.
+                tended.force();
+            }
             return self.put(id, Stage::Due(now));
         }
         match next {
@@ -249,5 +258,39 @@ impl Desk {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::acme::certificate_id;
+    use crate::acme::line::Class;
+    use crate::config::Acme;
+
+    #[test]
+    fn what_an_operator_asked_for_is_not_lost_to_a_change_that_comes_meanwhile() {
+        let (mut desk, now) = (Desk::default(), SystemTime::UNIX_EPOCH);
+        let names = vec!["app.test".parse().expect("a name")];
+        let id = certificate_id(&names);
+        desk.add(Wanted { id: id.clone(), names, self_signed_meanwhile: false, on_demand: false, asked: None }, now);
+        let in_line = |tended: &Arc<Tended>| {
+            let (tended, acme) = (Arc::clone(tended), Arc::new(Acme::default()));
+            Next::Line(Class::New, Waiting { tended, acme, forced: true, done: None })
+        };
+        // The config changes during the look that took up the command.
+        let tended = desk.pop_due(now).expect("due");
+        desk.poke(&id, now);
+        desk.settle(&tended, in_line(&tended), true, now);
+        assert!(desk.pop_due(now).is_some() && tended.take_force(), "asked again, by the new config");
+        // It changes while it waits for its order.
+        desk.settle(&tended, in_line(&tended), true, now);
+        assert!(!tended.take_force());
+        desk.poke(&id, now);
+        assert!(desk.pop_due(now).is_some() && tended.take_force());
+        // Nothing else forces an order.
+        desk.poke(&id, now);
+        desk.settle(&tended, Next::Idle, false, now);
+        assert!(desk.pop_due(now).is_some() && !tended.take_force());
     }
 }

@@ -157,11 +157,14 @@ impl Keeper {
                     let acme = shared.acme();
                     tended_look(&shared, acme, &own, own.take_force(), true).await;
                 }
-                Ok(Turned::Down) => shared.settle(&own, Next::Line(class, waiting), now),
+                Ok(Turned::Down) => {
+                    let forced = waiting.forced;
+                    shared.settle(&own, Next::Line(class, waiting), forced, now);
+                }
                 Err(error) => {
                     tracing::error!(certificate = %own.wanted.id, %error, "what came of the order cannot be written down");
                     // Not at once again: the storage is what failed.
-                    shared.settle(&own, Next::At(now + shared.services.pace.first), now);
+                    shared.settle(&own, Next::At(now + shared.services.pace.first), false, now);
                 }
             }
         });
@@ -190,7 +193,7 @@ impl Keeper {
 async fn tended_look(shared: &Shared, acme: Acme, tended: &Arc<Tended>, forced: bool, ordered: bool) {
     let next = shared.visit(tended, acme.as_ref(), forced, ordered).await;
     let now = shared.now();
-    shared.settle(tended, next, now);
+    shared.settle(tended, next, forced, now);
 }
 
 /// Tells who waits for a certificate on demand.

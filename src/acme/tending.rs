@@ -100,9 +100,9 @@ impl Shared {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Settles what follows for a certificate.
-    pub(super) fn settle(&self, tended: &Arc<Tended>, next: Next, now: SystemTime) {
-        self.desk().settle(tended, next, now);
+    /// Settles what follows for a certificate; `forced`: what an operator asked for is not done yet.
+    pub(super) fn settle(&self, tended: &Arc<Tended>, next: Next, forced: bool, now: SystemTime) {
+        self.desk().settle(tended, next, forced, now);
         self.wake.notify_one();
     }
 
