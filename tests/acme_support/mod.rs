@@ -8,6 +8,8 @@ pub mod net;
 pub mod node;
 pub mod pausing;
 pub mod pebble;
+#[path = "../common/ports.rs"]
+pub mod ports;
 
 use std::time::Duration;
 

@@ -12,12 +12,6 @@ use doorward::tls::{Acceptor, Tickets};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("binds");
-    listener.local_addr().expect("an address").port()
-}
-
 /// Starts the DNS server (a fake: A records for 127.0.0.1, RFC 1035 §4) and returns its address.
 pub async fn dns() -> SocketAddr {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("binds");

@@ -7,7 +7,8 @@ use std::process::{Child, Command, Stdio};
 use doorward::config;
 use serde_json::json;
 
-use super::net::{Responder, dns, free_port};
+use super::net::{Responder, dns};
+use super::ports::free;
 
 /// The key ids and MAC keys that pebble knows with [`Options::eab`].
 pub const EAB: (&str, &str) = ("key-of-the-test", "8Wgfsu4IWG-O5d--CCXModFcCxSaP2sVTGwRMTdM3dRbm3pdwq3rgdsmEq7HWcrp");
@@ -47,10 +48,10 @@ impl Pebble {
         std::fs::write(folder.path().join("api.crt"), made.cert.pem()).expect("writes");
         std::fs::write(folder.path().join("api.key"), made.signing_key.serialize_pem()).expect("writes");
         let responder = Responder::default();
-        let (port, http, tls) = (free_port(), responder.start().await, responder.start_tls().await);
+        let (port, http, tls) = (free("127.0.0.1").port(), responder.start().await, responder.start_tls().await);
         let mut pebble = json!({
             "listenAddress": format!("127.0.0.1:{port}"),
-            "managementListenAddress": format!("127.0.0.1:{}", free_port()),
+            "managementListenAddress": free("127.0.0.1").to_string(),
             "certificate": folder.path().join("api.crt"),
             "privateKey": folder.path().join("api.key"),
             "httpPort": http,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use doorward::config::{DnsProvider, DnsSolver};
 use doorward::dns::{RecordType, Resolver};
 
-use super::free_port;
+use crate::acme::ports::free;
 
 /// The key that may update TXT records of both zones.
 pub const KEY: &str = "hmac-sha256:acme:bm90IGEgc2VjcmV0IGF0IGFsbCwgb25seSBhIHRlc3Q=";
@@ -25,7 +25,7 @@ pub struct Bind {
 impl Bind {
     pub async fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let port = free_port();
+        let port = free("127.0.0.1").port();
         let (_, secret) = KEY.rsplit_once(':').expect("a key");
         let zone = |name: &str| {
             format!(

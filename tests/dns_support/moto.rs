@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use doorward::dns::aws::{Aws, Environment, Settings};
 
-use super::free_port;
+use crate::acme::ports::free;
 
 pub struct Moto {
     child: Child,
@@ -15,7 +15,7 @@ pub struct Moto {
 
 impl Moto {
     pub async fn start() -> Self {
-        let port = free_port();
+        let port = free("127.0.0.1").port();
         let child = Command::new(bin("moto_server"))
             .args(["-H", "127.0.0.1", "-p", &port.to_string()])
             .stdin(Stdio::null())

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use doorward::dns::{RecordType, Resolver};
 use serde_json::json;
 
-use super::free_port;
+use crate::acme::ports::free;
 
 /// What its API takes.
 pub const API_KEY: &str = "not a secret at all, only a test";
@@ -25,7 +25,7 @@ pub struct Pdns {
 impl Pdns {
     pub async fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let (port, api) = (free_port(), free_port());
+        let (port, api) = (free("127.0.0.1").port(), free("127.0.0.1").port());
         let path = folder.path().display();
         let config = format!(
             "launch=gsqlite3\ngsqlite3-database={path}/zones.sqlite\nsocket-dir={path}\n\

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::support::{Doorward, Named, Origin, Setup, Tls, ca, within};
+use crate::support::{Doorward, Named, Origin, Setup, Tls, ca, free, within};
 
 const HOST: &str = "app.example.test";
 
@@ -39,8 +39,8 @@ fn server(at: &str, port: u16) -> SocketAddr {
 
 /// The same port at each of these addresses.
 fn servers(at: &[&str]) -> u16 {
-    let port = server(at[0], 0).port();
-    for at in &at[1..] {
+    let port = free(at[0]).port();
+    for at in at {
         server(at, port);
     }
     port
@@ -359,8 +359,7 @@ fn a_request_under_way_ends_at_an_address_that_has_gone() {
 
 #[test]
 fn where_a_name_has_several_of_both_families_ipv4_stands_in() {
-    let port = server("::1", 0).port();
-    server("127.0.0.1", port);
+    let port = servers(&["::1", "127.0.0.1"]);
     let named = Named::start("web AAAA ::1\nweb A 127.0.0.1\nweb A 127.0.0.9");
     let door = door(&named, &format!("web.names.test:{port}"), "");
     let mut client = Tls::connect(door.https, HOST);

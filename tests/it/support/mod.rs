@@ -1,6 +1,6 @@
 //! What the tests drive doorward with: the built binary, backends, a CA and real clients.
 //!
-//! Everything runs on loopback addresses and ports that the kernel picks. Nothing sleeps for a while and
+//! Everything runs on loopback addresses and ports that the kernel picks, or [`free`] ones. Nothing sleeps for a while and
 //! hopes: [`within`] waits for a condition and fails at a deadline.
 
 mod ca;
@@ -11,6 +11,8 @@ mod named;
 mod nginx;
 mod origin;
 mod pebble;
+#[path = "../../common/ports.rs"]
+mod ports;
 mod program;
 mod rawh2;
 mod said;
@@ -27,7 +29,8 @@ pub(crate) use h2client::H2;
 pub(crate) use named::Named;
 pub(crate) use nginx::Nginx;
 pub(crate) use origin::{Origin, cut, drain, nobody};
-pub(crate) use pebble::{Pebble, free};
+pub(crate) use pebble::Pebble;
+pub(crate) use ports::free;
 pub(crate) use program::Program;
 pub(crate) use rawh2::RawH2;
 pub(crate) use said::{json, ok, refused};

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::json;
 
 use super::wire::{find, parse_head, read_body, read_head};
-use super::{PATIENCE, within};
+use super::{PATIENCE, free, within};
 
 /// A backend on a port of its own.
 pub(crate) struct Origin {
@@ -160,9 +160,9 @@ impl Seen {
     }
 }
 
-/// An address where nothing listens: bound once, to be sure that it is free, and closed.
+/// An address where nothing listens.
 pub(crate) fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port")
+    free("127.0.0.1")
 }
 
 /// Ends a connection with a reset where `SO_LINGER` would; here: both ways at once.

@@ -1,14 +1,14 @@
 //! Debian's pebble, a real ACME server, which validates names at doorward's `http` listener.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::{ca, within};
+use super::{ca, free, within};
 
 /// A CA and the DNS that it asks; both killed when it is dropped.
 pub(crate) struct Pebble {
@@ -107,7 +107,7 @@ impl PebblePlan {
             "certificateValidityPeriod": self.seconds,
         }});
         fs::write(file("pebble.json"), config.to_string()).expect("a file");
-        let dns = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
+        let dns = free("127.0.0.1");
         let ip = self.http.ip().to_string();
         let run = |program: &str, args: &[&str]| {
             Command::new(program)
@@ -142,9 +142,4 @@ impl Drop for Pebble {
             let _ = process.wait();
         }
     }
-}
-
-/// An address with a port that was free a moment ago, for programs that cannot take port 0.
-pub(crate) fn free(ip: &str) -> SocketAddr {
-    TcpListener::bind((ip, 0)).and_then(|listener| listener.local_addr()).expect("a port")
 }
