@@ -230,7 +230,7 @@ pub(super) fn registered(name: &str) -> String {
     if name.parse::<std::net::IpAddr>().is_ok() {
         return name.to_owned();
     }
-    psl::domain_str(name).unwrap_or(name).to_owned()
+    doorward_public_suffix::registered_domain(name).unwrap_or(name).to_owned()
 }
 
 fn orders_key(issuer: &Issuer) -> Key {
