@@ -24,8 +24,6 @@ use crate::tls::{AcceptError, Accepted, Acceptor, Alpn, Hello, HelloError, TlsIn
 /// What it can become is on the heap, each for itself: a future is as large as the largest it can become, and most
 /// connections wait most of the time in the small ones.
 pub(super) async fn serve(context: &Context, listener: &Listener, stream: TcpStream, peer: SocketAddr, drain: Watch) {
-    // Where it fails, the connection is gone, which the first read tells.
-    let _gone = stream.set_nodelay(true);
     let settings = listener.settings.load_full();
     let local = match listener.bound {
         bound if bound.ip().is_unspecified() => stream.local_addr().unwrap_or(bound),

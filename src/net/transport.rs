@@ -14,6 +14,10 @@ pub trait Transport: AsyncRead + AsyncWrite + Unpin {
     /// Ends what is sent, all of which was flushed, without the word of TLS that this was all (RFC 8446 §6.1): it is
     /// not known whether it was.
     fn end_untold(&mut self);
+
+    /// The next write carries all that is left to send. TLS says with it that nothing more comes (RFC 8446 §6.1), so
+    /// that the peer is not woken once more for that word alone; the stream is shut down as ever.
+    fn ends_with_next_write(&mut self) {}
 }
 
 impl Transport for TcpStream {
@@ -42,5 +46,9 @@ impl<T: Transport> Transport for &mut T {
 
     fn end_untold(&mut self) {
         (**self).end_untold();
+    }
+
+    fn ends_with_next_write(&mut self) {
+        (**self).ends_with_next_write();
     }
 }

@@ -34,6 +34,9 @@ pub(super) struct Session {
     sent: usize,
     peer_closed: bool,
     closing: bool,
+    /// Whether the client has sent data, and whether it was sent any.
+    asked: bool,
+    answered: bool,
     /// What the client did that ended the session.
     broken: Option<Error>,
 }
@@ -64,6 +67,8 @@ impl Session {
             sent: 0,
             peer_closed: false,
             closing: false,
+            asked: false,
+            answered: false,
             broken: None,
         })
     }
@@ -150,24 +155,41 @@ impl Session {
 
     /// The most that [`Session::encrypt`] makes of `pieces` of `length` bytes in all.
     pub(super) const fn encrypted(length: usize, pieces: usize) -> usize {
-        // A KeyUpdate may go ahead of them (RFC 8446 §4.6.3).
-        length + (length / RECORD + pieces + 2) * OVERHEAD
+        // A KeyUpdate may go ahead of them (RFC 8446 §4.6.3), and close_notify behind.
+        length + (length / RECORD + pieces + 3) * OVERHEAD
     }
 
-    /// Encrypts each of `pieces` into `out` and says how many bytes that gave.
+    /// Encrypts each of `pieces` into `out`, and where they are the last what [`Session::close`] tells the client as
+    /// well. Says how many bytes that gave.
     ///
     /// # Errors
     /// The connection takes no more.
-    pub(super) fn encrypt<'p>(&mut self, pieces: impl Iterator<Item = &'p [u8]>, out: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn encrypt<'p>(
+        &mut self,
+        pieces: impl Iterator<Item = &'p [u8]>,
+        last: bool,
+        out: &mut [u8],
+    ) -> io::Result<usize> {
         let mut pieces = pieces;
         let mut length = 0;
+        self.answered = true;
         self.write(&mut |traffic| {
             for piece in &mut pieces {
                 length += traffic.encrypt(piece, &mut out[length..])?;
             }
+            if last {
+                length += traffic.queue_close_notify(&mut out[length..])?;
+            }
             Ok(())
         })?;
+        self.closing |= last;
         Ok(length)
+    }
+
+    /// Whether the client has asked for something and nothing was sent since: what is unsent are tickets, of no use to
+    /// it before its answer, with which they go.
+    pub(super) fn owes_an_answer(&self) -> bool {
+        self.asked && !self.answered
     }
 
     /// Has the client told that nothing more comes (RFC 8446 §6.1), once.
@@ -243,6 +265,7 @@ impl Session {
                     match traffic.next_record() {
                         Some(Ok(record)) => {
                             discard += record.discard;
+                            self.asked |= !record.payload.is_empty();
                             let mut given = 0;
                             if let Some(out) = out.as_deref_mut() {
                                 give(record.payload, &mut given, out);

@@ -38,6 +38,8 @@ const SCRATCH: usize = TOGETHER + Session::encrypted(WRITE, PIECES);
 pub struct Stream<IO> {
     io: IO,
     session: Session,
+    /// Whether the next write carries all that is left.
+    ends: bool,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Stream<IO> {
@@ -58,7 +60,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Stream<IO> {
                 session.advance(session.unsent().len());
             }
             match next {
-                Ok(Next::Done) => return Ok(Self { io, session }),
+                Ok(Next::Done) => return Ok(Self { io, session, ends: false }),
                 Ok(Next::Read) => {}
                 Ok(Next::Closed) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Err(error) => {
@@ -124,7 +126,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Stream<IO> {
                     Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
                     Poll::Pending => {
                         // The client may wait for the end of the handshake before it says more.
-                        if let Poll::Ready(Err(error)) = self.poll_drain(cx) {
+                        if !self.session.owes_an_answer()
+                            && let Poll::Ready(Err(error)) = self.poll_drain(cx)
+                        {
                             return Poll::Ready(Err(error));
                         }
                         Poll::Pending
@@ -152,7 +156,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Stream<IO> {
             room -= piece.len();
             piece
         });
-        let length = self.session.encrypt(pieces, &mut scratch[TOGETHER..])?;
+        let last =
+            self.ends && slices.len() <= PIECES && slices.iter().map(|slice| slice.len()).sum::<usize>() <= WRITE;
+        let length = self.session.encrypt(pieces, last, &mut scratch[TOGETHER..])?;
         let mut records = TOGETHER..TOGETHER + length;
         // What waits was encrypted before, and goes before.
         let older = self.session.unsent();
@@ -230,6 +236,10 @@ impl<IO: Transport> Transport for Stream<IO> {
     fn end_untold(&mut self) {
         self.io.end_untold();
     }
+
+    fn ends_with_next_write(&mut self) {
+        self.ends = true;
+    }
 }
 
 impl<IO> fmt::Debug for Stream<IO> {
@@ -250,4 +260,75 @@ fn with_scratch<R>(f: impl FnOnce(&mut [u8]) -> R) -> R {
     let result = f(&mut scratch);
     SCRATCH_BUFFER.set(scratch);
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConfig, RootCertStore};
+    use tokio::io::DuplexStream;
+
+    use super::*;
+
+    /// Counts the writes.
+    struct Counted(DuplexStream, usize);
+
+    impl AsyncRead for Counted {
+        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_read(cx, out)
+        }
+    }
+
+    impl AsyncWrite for Counted {
+        fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+            self.1 += 1;
+            Pin::new(&mut self.0).poll_write(cx, data)
+        }
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_flush(cx)
+        }
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_shutdown(cx)
+        }
+    }
+
+    impl Transport for Counted {
+        fn reset_on_drop(&mut self) {}
+        fn end_untold(&mut self) {}
+    }
+
+    #[tokio::test]
+    async fn tickets_wait_for_the_answer_and_the_end_goes_with_it() {
+        let made = rcgen::generate_simple_self_signed(["app.test".to_owned()]).expect("a certificate");
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).expect("a root");
+        let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let key = made.signing_key.serialize_der().try_into().expect("a key");
+        let server = ServerConfig::builder().with_no_client_auth();
+        let mut server = server.with_single_cert(vec![made.cert.der().clone()], key).expect("a pair");
+        server.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().expect("keys");
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let name = ServerName::try_from("app.test").expect("a name");
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
+        let (stream, client) = tokio::join!(
+            Stream::handshake(Counted(near, 0), Arc::new(server), Vec::new()),
+            connector.connect(name, far)
+        );
+        let (mut stream, mut client) = (stream.expect("a handshake"), client.expect("a handshake"));
+        assert_eq!((stream.io.1, stream.session.unsent().is_empty()), (1, false), "one flight, and tickets to send");
+        client.write_all(b"ask").await.expect("written");
+        let mut asked = [0; 3];
+        stream.read_exact(&mut asked).await.expect("asked");
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut more = [0; 1];
+        assert!(Pin::new(&mut stream).poll_read(&mut cx, &mut ReadBuf::new(&mut more)).is_pending());
+        assert_eq!(stream.io.1, 1, "nothing for a client that waits for an answer");
+        stream.ends_with_next_write();
+        stream.write_all(b"answer").await.expect("written");
+        stream.shutdown().await.expect("ended");
+        assert_eq!(stream.io.1, 2, "all in one");
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.expect("ended by close_notify");
+        assert_eq!((answer.as_str(), client.get_ref().1.tls13_tickets_received() > 0), ("answer", true));
+    }
 }

@@ -42,7 +42,7 @@ pub(super) async fn relay<IO: Transport>(
     let keep = !closing && !refused && keeps_alive(head) && kind != Kind::UntilClose;
     write_head(wire.borrow_mut().outbox.text(), response, kind, exchange.framing(), keep);
     record.status = response.status;
-    let mut outlet = Outlet::new(kind);
+    let mut outlet = Outlet::new(kind, !keep);
     let mut seen = None;
     let mut pace = Pace::new(timeouts.write, settings.limits.download_rate);
     let result = poll_fn(|cx| {
@@ -156,6 +156,9 @@ pub(super) async fn send_page<IO: Transport>(
     let mut progress = 0;
     let sent = poll_fn(|cx| {
         let Wire { io, outbox, .. } = &mut *wire.borrow_mut();
+        if !keep {
+            io.ends_with_next_write();
+        }
         if let Poll::Ready(result) = outbox.poll_send(io, cx, &mut progress) {
             return Poll::Ready(result.is_ok());
         }

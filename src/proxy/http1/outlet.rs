@@ -20,6 +20,8 @@ const GATHER: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Outlet {
     kind: Kind,
+    /// Whether the connection ends with the body.
+    closes: bool,
     done: bool,
     failed: Option<RelayError>,
     /// Bytes of the body that were taken from the app.
@@ -60,8 +62,9 @@ pub(super) enum RelayError {
 }
 
 impl Outlet {
-    pub(super) fn new(kind: Kind) -> Self {
-        Self { kind, done: kind == Kind::None, failed: None, bytes: 0, progress: 0, is_blocked: false }
+    /// `closes`: the connection ends with the body.
+    pub(super) fn new(kind: Kind, closes: bool) -> Self {
+        Self { kind, closes, done: kind == Kind::None, failed: None, bytes: 0, progress: 0, is_blocked: false }
     }
 
     /// How an answer framed so by the app is framed for a client.
@@ -89,6 +92,9 @@ impl Outlet {
             self.gather(exchange, wire, cx);
             let Wire { outbox, io, .. } = &mut *wire.borrow_mut();
             let all_given = outbox.is_empty();
+            if self.closes && self.done && !all_given {
+                io.ends_with_next_write();
+            }
             // Also where all was given: TLS keeps what the socket did not take, and only a flush sends it.
             let sent = outbox.poll_send(io, cx, &mut self.progress);
             self.is_blocked = sent.is_pending();
@@ -225,7 +231,7 @@ mod tests {
         let mut exchange = Exchange::new(connection, Rc::clone(&pools), Method::GET, body, Framing::None);
         let mut head = ResponseHead::default();
         std::future::poll_fn(|cx| exchange.poll_head(&mut head, cx)).await.map_err(io::Error::other)?;
-        let mut outlet = Outlet::new(Kind::Length);
+        let mut outlet = Outlet::new(Kind::Length, false);
         let mut cx = Context::from_waker(std::task::Waker::noop());
         while wire.borrow().io.kept < 2 {
             assert!(outlet.poll(&mut exchange, &wire, &mut cx).is_pending());
