@@ -34,13 +34,24 @@ pub(super) struct Peer {
     pub(super) orders: WeakUnboundedSender<Order>,
 }
 
-/// A connection on its way from one worker to another.
+/// A connection that was taken off a listener. On its way from one worker to another it belongs to no runtime.
 #[derive(Debug)]
-pub(super) struct Taken {
+pub(super) struct Taken<S = TcpStream> {
     pub(super) listener: Arc<Listener>,
-    pub(super) stream: TcpStream,
+    pub(super) stream: S,
     pub(super) peer: SocketAddr,
     pub(super) permit: Option<OwnedSemaphorePermit>,
+}
+
+impl<S> Taken<S> {
+    /// With its stream in another form.
+    ///
+    /// # Errors
+    /// What `change` says; the connection is gone then.
+    pub(super) fn try_map<T, E>(self, change: impl FnOnce(S) -> Result<T, E>) -> Result<Taken<T>, E> {
+        let Self { listener, stream, peer, permit } = self;
+        Ok(Taken { listener, stream: change(stream)?, peer, permit })
+    }
 }
 
 impl Peers {

@@ -1,14 +1,13 @@
 //! The accept loop of one worker's socket on one address.
 
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll, Waker};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 use super::context::Context;
 use super::peers::Taken;
@@ -46,14 +45,15 @@ pub(super) async fn accept(
                 "as many client connections are open as [limits] connections, the open files limit or the memory limit allows: others wait"
             );
         }
+        let taken = Taken { listener: Arc::clone(&listener), stream, peer, permit: None };
         tokio::select! {
             biased;
             permit = Arc::clone(&context.shared.permits.connections).acquire_owned() => {
-                serve(&context, &listener, stream, peer, permit.ok());
+                serve(&context, Taken { permit: permit.ok(), ..taken });
             }
             _ = &mut stop => {
                 // It was taken, so it is served: those before it are about to be sent away.
-                spawn(&context, &listener, stream, peer, None);
+                spawn(&context, taken);
                 break;
             }
         }
@@ -62,24 +62,16 @@ pub(super) async fn accept(
     while let Ok(permit) = Arc::clone(&context.shared.permits.connections).try_acquire_owned()
         && let Poll::Ready(Ok((stream, peer))) = socket.poll_accept(&mut task)
     {
-        spawn(&context, &listener, stream, peer, Some(permit));
+        spawn(&context, Taken { listener: Arc::clone(&listener), stream, peer, permit: Some(permit) });
     }
 }
 
 /// Serves a connection here, or where there is more room.
-fn serve(
-    context: &Rc<Context>,
-    listener: &Arc<Listener>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    permit: Option<OwnedSemaphorePermit>,
-) {
-    let Some(other) = context.shared.peers.with_room(context.index) else {
-        return spawn(context, listener, stream, peer, permit);
-    };
+fn serve(context: &Rc<Context>, taken: Taken<TcpStream>) {
+    let Some(other) = context.shared.peers.with_room(context.index) else { return spawn(context, taken) };
     // Where it fails, the connection is gone.
-    let Ok(stream) = stream.into_std() else { return };
-    match other.give(Taken { listener: Arc::clone(listener), stream, peer, permit }) {
+    let Ok(taken) = taken.try_map(TcpStream::into_std) else { return };
+    match other.give(taken) {
         Ok(()) => context.metrics.given.inc(),
         Err(taken) => {
             context.metrics.load.inc();
@@ -90,9 +82,9 @@ fn serve(
 
 /// Serves a connection that another worker took, and that is counted already.
 pub(super) fn take(context: &Rc<Context>, taken: Taken) {
-    let Taken { listener, stream, peer, permit } = taken;
-    match TcpStream::from_std(stream) {
-        Ok(stream) => run(context, &listener, stream, peer, permit),
+    let peer = taken.peer;
+    match taken.try_map(TcpStream::from_std) {
+        Ok(taken) => run(context, taken),
         Err(error) => {
             context.metrics.load.dec();
             tracing::error!(%peer, %error, "a connection that another worker took cannot be served");
@@ -100,26 +92,15 @@ pub(super) fn take(context: &Rc<Context>, taken: Taken) {
     }
 }
 
-fn spawn(
-    context: &Rc<Context>,
-    listener: &Arc<Listener>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    permit: Option<OwnedSemaphorePermit>,
-) {
+fn spawn(context: &Rc<Context>, taken: Taken<TcpStream>) {
     context.metrics.load.inc();
-    run(context, listener, stream, peer, permit);
+    run(context, taken);
 }
 
 /// Runs a connection that counts towards the worker's load.
-fn run(
-    context: &Rc<Context>,
-    listener: &Arc<Listener>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    permit: Option<OwnedSemaphorePermit>,
-) {
-    let (context, listener) = (Rc::clone(context), Arc::clone(listener));
+fn run(context: &Rc<Context>, taken: Taken<TcpStream>) {
+    let Taken { listener, stream, peer, permit } = taken;
+    let context = Rc::clone(context);
     let drain = context.drain.watch();
     context.metrics.accepted.inc();
     context.metrics.open.inc();
