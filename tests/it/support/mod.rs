@@ -17,6 +17,7 @@ mod program;
 mod rawh2;
 mod said;
 mod secure;
+mod setup;
 mod tls;
 mod wire;
 
@@ -24,7 +25,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use ca::{Leaf, TestCa, ca, replace};
 pub(crate) use curl::{Answer, Curl, openssl};
-pub(crate) use doorward::{Doorward, Setup, is_failed_reload, signal};
+pub(crate) use doorward::{Doorward, is_failed_reload, signal};
 pub(crate) use h2client::H2;
 pub(crate) use named::Named;
 pub(crate) use nginx::Nginx;
@@ -34,6 +35,7 @@ pub(crate) use ports::free;
 pub(crate) use program::Program;
 pub(crate) use rawh2::RawH2;
 pub(crate) use said::{json, ok, refused};
+pub(crate) use setup::Setup;
 pub(crate) use tls::{Tls, client_config, client_config_of, tcp};
 pub(crate) use wire::{Ended, Reply, read_reply};
 
