@@ -234,6 +234,12 @@ impl fmt::Debug for Key {
     }
 }
 
+/// How long an id or a name is within a key: a folder's file names have 255 bytes at most.
+#[must_use]
+pub fn written(text: &str) -> usize {
+    segment(text).len()
+}
+
 /// One segment of a path: everything but plain characters percent-encoded (RFC 3986 §2.1), a leading dot too.
 pub(super) fn segment(text: &str) -> String {
     if text.bytes().all(plain) && !text.starts_with('.') {

@@ -109,12 +109,16 @@ fn what_is_refused_from_a_folder_is_refused_by_command() {
 
     // An id is one line, in a table and on a command line.
     let [chain, key] = files(&other, &ca().leaf(&[HOST]).issue());
-    for id in ["", " ", "a\nb", "a ", &"x".repeat(201)] {
+    for id in ["", " ", "a\nb", "a ", &"x".repeat(201), &"ä".repeat(34)] {
         for verb in [&["certs", "import", &chain, &key, "--id", id][..], &["certs", "generate", HOST, "--id", id]] {
             let error = refused(&door.verb(verb));
             assert!(error.contains("an id has 1 to 200 bytes"), "{id:?}: {error}");
         }
     }
+
+    let longest = "ä".repeat(33);
+    ok(&door.verb(&["certs", "import", &chain, &key, "--id", &longest]));
+    ok(&door.verb(&["certs", "delete", &longest, "--force"]));
 
     // What comes from a folder is the folder's.
     for verb in [&["certs", "delete", "there"][..], &["certs", "rollback", "there"], &["certs", "renew", "there"]] {

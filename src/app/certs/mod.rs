@@ -30,7 +30,7 @@ use crate::admin::certs::{Done, Refused, Reply, Request};
 use crate::certs::{Challenges, Directory, DirectoryHandle, LocalIssuer, Stored, Table, Vault, VaultError, directory};
 use crate::config::{CertificateId, Config, ListenerProtocol, Storage as StorageConfig};
 use crate::names::HostPattern;
-use crate::storage::{FileStorage, Storage, StorageError};
+use crate::storage::{FileStorage, Storage, StorageError, keys};
 
 /// How long it may take from the storage to the table.
 const SERVED_WITHIN: Duration = Duration::from_secs(10);
@@ -256,13 +256,14 @@ fn pattern(name: &str) -> Result<HostPattern, Refused> {
     HostPattern::parse(name).map_err(|error| Refused::No(format!("{name:?} is no name: {error}")))
 }
 
-/// Refuses an id that is not a line of text, as tables, logs and command lines have it.
+/// Refuses an id that is not a line of text, as tables, logs and command lines have it, or too long for a file's name.
 fn sound(id: &CertificateId) -> Result<(), Refused> {
     let text = id.as_str();
-    if (1..=200).contains(&text.len()) && text.trim() == text && !text.chars().any(char::is_control) {
+    if (1..=200).contains(&keys::written(text)) && text.trim() == text && !text.chars().any(char::is_control) {
         return Ok(());
     }
-    let message = "an id has 1 to 200 bytes, no control characters, and no space at its ends: name it with --id";
+    let message = "an id has 1 to 200 bytes (each that is no ASCII letter, digit, '-', '_' or '.' counts as three), no \
+                   control characters, and no space at its ends: name it with --id";
     Err(Refused::No(message.to_owned()))
 }
 
