@@ -157,6 +157,31 @@ fn a_name_that_leads_nowhere_is_down_and_takes_nothing_that_another_can() {
 }
 
 #[test]
+fn a_client_that_stays_goes_elsewhere_once_its_endpoints_name_leads_nowhere() {
+    let port = servers(&["127.0.0.1", "127.0.0.5"]);
+    let mut named = Named::start("one A 127.0.0.1\ntwo A 127.0.0.5");
+    let endpoints = format!("one.names.test:{port}\", \"two.names.test:{port}");
+    let door = door(&named, &endpoints, "sticky = {}");
+    let ask = |door: &Doorward, cookie: &str| {
+        let answer = door.curl("https://app.example.test/").header(&format!("Cookie: {cookie}")).run();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let given = answer.header("set-cookie").and_then(|cookie| cookie.split(';').next()).map(str::to_owned);
+        (answer.text(), given)
+    };
+    let cookie = within("the second one's turn", || match ask(&door, "none=here") {
+        (at, cookie) if at == "127.0.0.5" => cookie,
+        _ => None,
+    });
+    assert_eq!(ask(&door, &cookie), ("127.0.0.5".to_owned(), None), "it stays");
+    named.change("one A 127.0.0.1");
+    let door = door.restart();
+    let (at, given) = ask(&door, &cookie);
+    assert_eq!(at, "127.0.0.1");
+    let given = given.expect("a cookie for where it is now");
+    assert_eq!(ask(&door, &given), ("127.0.0.1".to_owned(), None));
+}
+
+#[test]
 fn a_retry_leads_to_no_name_that_leads_nowhere() {
     let port = servers(&["127.0.0.1"]);
     // Nobody listens at 127.0.0.9.
