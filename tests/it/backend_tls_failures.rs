@@ -12,7 +12,7 @@ const HOST: &str = "app.example.test";
 const TLS: &str = "ca = \"ca.pem\", server_name = \"app.internal\"";
 
 fn patient(setup: Setup) -> Setup {
-    setup.metrics().section("[timeouts]\nconnect = \"1s\"\nfirst_byte = \"500ms\"\nidle = \"1s\"")
+    setup.metrics().section("[timeouts]\nconnect = \"2s\"\nfirst_byte = \"2s\"\nidle = \"2s\"")
 }
 
 /// The status and code of the answer, and what the log says of it.
