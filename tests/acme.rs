@@ -16,6 +16,7 @@ use doorward::certs::{Certificate, KeyKind, PemPart, PemParts};
 use doorward::config::{self, CertificateId, KeyType};
 use doorward::storage::{Storage, keys};
 
+use support::filling::Filling;
 use support::front::{Front, change_json, reply};
 use support::node::{Node, folder, id, open, wanted};
 use support::pausing::{Moment, Pausing};
@@ -155,6 +156,27 @@ async fn an_order_is_resumed_wherever_it_was_left() {
         node.reaches(names, State::Valid).await;
         assert_eq!(front.seen(NEW_ORDER).len(), 1, "{moment:?}: one order");
         assert_eq!(storage.list(keys::ORDERS).await.unwrap(), [], "{moment:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_is_full_in_the_middle_of_an_order_costs_the_ca_nothing_and_no_certificate() {
+    let pebble = default_pebble().await;
+    for prefix in [keys::ORDERS, keys::CHALLENGES, keys::CERTIFICATES] {
+        let front = Front::start(&pebble).await;
+        let (_folder, storage) = folder();
+        let names: &[&str] = &["full.test"];
+        let filling = Arc::new(Filling::new(Arc::clone(&storage), prefix));
+        let node =
+            Node::wanting(Arc::clone(&filling) as Arc<dyn Storage>, &pebble.responder, front.acme(), &[names]).await;
+        until("several attempts failed", || (filling.refused() >= 5).then_some(())).await;
+        let before = usize::from(prefix != keys::ORDERS);
+        assert_eq!(front.seen(NEW_ORDER).len(), before, "{prefix}: what cannot be written down is not asked for");
+        filling.empty();
+        node.serves(names).await;
+        node.reaches(names, State::Valid).await;
+        assert_eq!(front.seen(NEW_ORDER).len(), 1, "{prefix}: one order");
+        assert_eq!(storage.list(keys::ORDERS).await.unwrap(), [], "{prefix}");
     }
 }
 

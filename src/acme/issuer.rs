@@ -138,6 +138,8 @@ impl Issuer<'_> {
             }
             order
         };
+        // What cannot be written down is not asked for: on a full disk each attempt would make an order of its own.
+        Record::new(&self.acme, "", names, &key).save(&**self.storage, id).await?;
         let with = new(replaces.clone());
         let order = match ask!(session.seen, session.account.new_order(&with)) {
             // A certificate matters more than what it replaces.

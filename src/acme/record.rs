@@ -11,6 +11,7 @@ use crate::storage::{Storage, StorageError, keys};
 #[derive(Serialize, Deserialize)]
 pub(super) struct Record {
     directory: String,
+    /// Empty: it is about to be made.
     pub(super) order: String,
     names: Vec<String>,
     profile: Option<String>,
@@ -44,7 +45,7 @@ impl Record {
     ) -> Result<Option<Self>, StorageError> {
         let Some(value) = storage.read(&keys::order(id)).await? else { return Ok(None) };
         let Ok(record) = serde_json::from_slice::<Self>(&value) else { return Ok(None) };
-        let usable = record.is_for(acme, names) && !record.is_done(storage, id).await?;
+        let usable = !record.order.is_empty() && record.is_for(acme, names) && !record.is_done(storage, id).await?;
         Ok(usable.then_some(record))
     }
 

@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // Each test binary uses a part of it.
 
+pub mod filling;
 pub mod front;
 pub mod net;
 #[allow(dead_code)] // tests/dns.rs uses it as well, another part of it
