@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use prometheus::{IntCounter, IntGauge};
 use serde::Serialize;
@@ -125,8 +125,9 @@ impl AccessLog {
 }
 
 impl AccessSink {
-    /// Writes lines until every [`AccessLog`] is gone; runs on a thread of its own.
-    pub fn write_to(self, mut writer: impl Write) {
+    /// Writes lines until every [`AccessLog`] is gone; runs on a thread of its own. A line is written at once, and those
+    /// that come within `rest` after it together: a worker that serves many requests does not wake this thread for each.
+    pub fn write_to(self, mut writer: impl Write, rest: Duration) {
         while let Ok(mut batch) = self.receiver.recv() {
             while batch.len() < BATCH
                 && let Ok(line) = self.receiver.try_recv()
@@ -135,6 +136,9 @@ impl AccessSink {
             }
             // Nobody is left to tell where the log itself cannot be written.
             let _unwritten = writer.write_all(&batch).and_then(|()| writer.flush());
+            if batch.len() < BATCH {
+                std::thread::sleep(rest);
+            }
         }
     }
 }
