@@ -1,8 +1,8 @@
 //! One order, from the first request to the certificate in storage (RFC 8555 §7.4), resumed wherever an
 //! earlier attempt or process left it.
 //!
-//! The record `orders/ID.json` holds the order's URL and the certificate's key. It is written as soon as the
-//! order exists and deleted after the certificate is stored; while it is there no second order is made.
+//! The record `orders/ID.json` holds the order's URL and the certificate's key. It is written before the order is made
+//! (without a URL) and after, and deleted once the certificate is stored; while it is there no second order is made.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -16,7 +16,7 @@ use super::certificate::{self, Meta, Summary};
 use super::clock::unix;
 use super::progress::Progress;
 use super::record::Record;
-use super::request::{identifier, new_key, signing_request};
+use super::request::{identifier, new_key, profile, signing_request};
 use super::session::{self, Session, ask, fetch_authorizations};
 use super::solver::{self, Challenge, Failed, Solver};
 use super::{AcmeError, Clock};
@@ -125,7 +125,7 @@ impl Issuer<'_> {
         names: &[HostPattern],
         replaces: Option<CertificateIdentifier<'static>>,
     ) -> Result<(Order, Record), AcmeError> {
-        let profile = self.profile(session)?;
+        let profile = profile(&self.acme, session)?;
         let key = new_key(self.acme.key).await?;
         let identifiers: Vec<_> = names.iter().map(identifier).collect();
         let new = |replaces: Option<CertificateIdentifier<'static>>| {
@@ -153,17 +153,6 @@ impl Issuer<'_> {
         let record = Record::new(&self.acme, order.url(), names, &key);
         record.save(&**self.storage, id).await?;
         Ok((order, record))
-    }
-
-    /// The profile in the config, where the CA has it; instant-acme would ask for any.
-    fn profile(&self, session: &Session) -> Result<Option<&str>, AcmeError> {
-        let Some(profile) = self.acme.issuer.profile.as_deref() else { return Ok(None) };
-        let known: Vec<_> = session.account.profiles().map(|p| p.name.to_owned()).collect();
-        if known.iter().any(|name| name == profile) {
-            return Ok(Some(profile));
-        }
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        Err(AcmeError::Profile { profile: profile.to_owned(), known })
     }
 
     /// Takes the order from wherever it stands to its end.

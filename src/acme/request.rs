@@ -1,10 +1,11 @@
-//! What a certificate is asked for with: its names, a new key, a signing request.
+//! What a certificate is asked for with: its names, its profile, a new key, a signing request.
 
 use instant_acme::Identifier;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 
 use super::AcmeError;
-use crate::config::KeyType;
+use super::session::Session;
+use crate::config::{self, KeyType};
 use crate::names::HostPattern;
 
 /// The name as the CA calls it (RFC 8555 §7.1.3, RFC 8738 §3).
@@ -13,6 +14,17 @@ pub(super) fn identifier(name: &HostPattern) -> Identifier {
         Some(ip) => Identifier::Ip(ip),
         None => Identifier::Dns(name.to_string()),
     }
+}
+
+/// The profile in the config, where the CA has it; instant-acme would ask for any.
+pub(super) fn profile<'a>(acme: &'a config::Acme, session: &Session) -> Result<Option<&'a str>, AcmeError> {
+    let Some(profile) = acme.issuer.profile.as_deref() else { return Ok(None) };
+    let known: Vec<_> = session.account.profiles().map(|p| p.name.to_owned()).collect();
+    if known.iter().any(|name| name == profile) {
+        return Ok(Some(profile));
+    }
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    Err(AcmeError::Profile { profile: profile.to_owned(), known })
 }
 
 /// A signing request for the names (RFC 8555 §7.4), with no common name.
