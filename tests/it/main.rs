@@ -27,6 +27,7 @@ mod health;
 mod limits;
 mod load;
 mod names;
+mod names_nowhere;
 mod observe;
 mod on_demand;
 mod operate;
