@@ -186,7 +186,7 @@ impl Session {
         Ok(length)
     }
 
-    /// Whether the client has asked for something and nothing was sent since: what is unsent are tickets, of no use to
+    /// Whether the client has asked for something and was sent nothing yet: what is unsent are tickets, of no use to
     /// it before its answer, with which they go.
     pub(super) fn owes_an_answer(&self) -> bool {
         self.asked && !self.answered

@@ -1,11 +1,15 @@
 //! A finished connection's bytes: whole and in order through pipes of any width, with clean and unclean ends.
 
-use std::io::{ErrorKind, IoSlice};
+use std::cell::Cell;
+use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
 
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::*;
+use crate::net::Transport;
 
 /// A connection over a pipe that holds `width` bytes each way.
 async fn pair(width: usize) -> (Stream<DuplexStream>, client::TlsStream<DuplexStream>) {
@@ -16,6 +20,15 @@ async fn pair_of(
     width: usize,
     versions: &[&'static rustls::SupportedProtocolVersion],
 ) -> (Stream<DuplexStream>, client::TlsStream<DuplexStream>) {
+    pair_over(width, versions, |pipe| pipe).await
+}
+
+/// With the server's end of the pipe as `wrap` makes it.
+async fn pair_over<IO: AsyncRead + AsyncWrite + Unpin>(
+    width: usize,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    wrap: impl FnOnce(DuplexStream) -> IO,
+) -> (Stream<IO>, client::TlsStream<DuplexStream>) {
     let world = World::new();
     let acceptor = world.plain();
     let connector = TlsConnector::from(Arc::new(world.client(versions)));
@@ -27,7 +40,7 @@ async fn pair_of(
         connected.flush().await.expect("the handshake's end is sent");
         connected
     };
-    let (served, connected) = tokio::join!(acceptor.accept(far, at, PEER), connect);
+    let (served, connected) = tokio::join!(acceptor.accept(wrap(far), at, PEER), connect);
     (served.expect("a handshake").stream, connected)
 }
 
@@ -170,4 +183,53 @@ async fn a_broken_record_is_an_error_and_the_client_hears_of_it() {
     // Whoever goes on all the same hears of it again, and nothing breaks.
     assert_eq!(server.read_u8().await.expect_err("still").kind(), ErrorKind::InvalidData);
     assert!(server.write_all(b"x").await.is_err());
+}
+
+/// Counts the writes.
+struct Counted(DuplexStream, Rc<Cell<usize>>);
+
+impl AsyncRead for Counted {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, out)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        self.1.set(self.1.get() + 1);
+        Pin::new(&mut self.0).poll_write(cx, data)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+impl Transport for Counted {
+    fn reset_on_drop(&mut self) {}
+    fn end_untold(&mut self) {}
+}
+
+#[tokio::test]
+async fn tickets_wait_for_the_answer_and_the_end_goes_with_it() {
+    let writes = Rc::new(Cell::new(0));
+    let (mut served, mut client) = pair_over(64 * 1024, &[&TLS13], |pipe| Counted(pipe, Rc::clone(&writes))).await;
+    assert_eq!(writes.get(), 1, "one flight");
+    client.write_all(b"ask").await.expect("written");
+    let mut asked = [0; 3];
+    served.read_exact(&mut asked).await.expect("asked");
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    let mut more = [0; 1];
+    assert!(Pin::new(&mut served).poll_read(&mut cx, &mut ReadBuf::new(&mut more)).is_pending());
+    assert_eq!(writes.get(), 1, "nothing for a client that waits for an answer");
+    served.ends_with_next_write();
+    served.write_all(b"answer").await.expect("written");
+    served.shutdown().await.expect("ended");
+    assert_eq!(writes.get(), 2, "all in one");
+    assert_eq!(client.get_ref().1.tls13_tickets_received(), 0, "they waited");
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.expect("ended by close_notify");
+    assert_eq!((answer.as_str(), client.get_ref().1.tls13_tickets_received() > 0), ("answer", true));
 }
