@@ -139,7 +139,8 @@ impl Issuer<'_> {
             order
         };
         // What cannot be written down is not asked for: on a full disk each attempt would make an order of its own.
-        Record::new(&self.acme, "", names, &key).save(&**self.storage, id).await?;
+        let mut record = Record::new(&self.acme, names, &key);
+        record.save(&**self.storage, id).await?;
         let with = new(replaces.clone());
         let order = match ask!(session.seen, session.account.new_order(&with)) {
             // A certificate matters more than what it replaces.
@@ -150,7 +151,7 @@ impl Issuer<'_> {
             }
             order => order?,
         };
-        let record = Record::new(&self.acme, order.url(), names, &key);
+        record.order = order.url().to_owned();
         record.save(&**self.storage, id).await?;
         Ok((order, record))
     }

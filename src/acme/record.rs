@@ -20,10 +20,11 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn new(acme: &config::Acme, order: &str, names: &[HostPattern], key: &KeyPair) -> Self {
+    /// Of an order that is about to be made.
+    pub(super) fn new(acme: &config::Acme, names: &[HostPattern], key: &KeyPair) -> Self {
         Self {
             directory: acme.issuer.directory.clone(),
-            order: order.to_owned(),
+            order: String::new(),
             names: names.iter().map(ToString::to_string).collect(),
             profile: acme.issuer.profile.clone(),
             key_type: key_type_name(acme.key).to_owned(),

@@ -150,15 +150,15 @@ pub(super) async fn send_page<IO: Transport>(
             record.bytes_out = page.body.len() as u64;
             out.extend_from_slice(&page.body);
         }
+        if !keep {
+            wire.io.ends_with_next_write();
+        }
         keep
     };
     deadline.set(proxy.settings().timeouts.write);
     let mut progress = 0;
     let sent = poll_fn(|cx| {
         let Wire { io, outbox, .. } = &mut *wire.borrow_mut();
-        if !keep {
-            io.ends_with_next_write();
-        }
         if let Poll::Ready(result) = outbox.poll_send(io, cx, &mut progress) {
             return Poll::Ready(result.is_ok());
         }
