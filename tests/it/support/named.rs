@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use super::{nobody, signal, within};
+use super::{free, signal, within};
 
 /// A BIND that runs; killed when it is dropped.
 pub(crate) struct Named {
@@ -20,7 +20,7 @@ impl Named {
     /// With the zone `names.test` of these records, which hold for a second.
     pub(crate) fn start(records: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let address = nobody();
+        let address = free("127.0.0.1");
         let config = format!(
             "options {{ directory \"{}\"; listen-on port {} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; pid-file none; \
              recursion no; dnssec-validation no; allow-query {{ any; }}; session-keyfile \"session.key\"; }};\n\

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use super::{nobody, within};
+use super::{free, within};
 
 /// An nginx that runs; killed when it is dropped.
 pub(crate) struct Nginx {
@@ -17,7 +17,7 @@ pub(crate) struct Nginx {
 impl Nginx {
     /// One `server` with these directives, in which `ADDRESS` stands for its address; paths start from `folder`.
     pub(crate) fn start(folder: &Path, server: &str) -> Self {
-        let address = nobody();
+        let address = free("127.0.0.1");
         let server = server.replace("ADDRESS", &address.to_string());
         let config = format!(
             "daemon off; master_process off; worker_processes 1; pid nginx.pid; error_log stderr; \

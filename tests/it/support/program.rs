@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use super::{Leaf, nobody, within};
+use super::{Leaf, free, within};
 
 /// A program that listens; killed when it is dropped.
 pub(crate) struct Program {
@@ -30,7 +30,7 @@ impl Program {
 
     /// HAProxy, with these sections behind `defaults`; `ADDRESS` in them stands for its address.
     pub(crate) fn haproxy(folder: &Path, sections: &str) -> Self {
-        let address = nobody();
+        let address = free("127.0.0.1");
         let text = format!(
             "global\n  maxconn 100\n  stats socket {}/haproxy.sock\ndefaults\n  timeout connect 5s\n  timeout client 30s\n  \
              timeout server 30s\n{}\n",
@@ -46,7 +46,7 @@ impl Program {
     pub(crate) fn s_server(folder: &Path, name: &str, leaf: &Leaf, args: &[&str]) -> Self {
         let at = folder.join(name);
         leaf.write(&at);
-        let address = nobody();
+        let address = free("127.0.0.1");
         let mut command = Command::new("openssl");
         command.args(["s_server", "-rev", "-quiet", "-accept", &address.to_string(), "-cert"]);
         command.arg(at.join("fullchain.pem")).arg("-cert_chain").arg(at.join("fullchain.pem"));
