@@ -18,6 +18,7 @@ use doorward::storage::{Storage, keys};
 
 use support::filling::Filling;
 use support::front::{Front, change_json, reply};
+use support::hooked::Hooked;
 use support::node::{Node, folder, id, open, wanted};
 use support::pausing::{Moment, Pausing};
 use support::pebble::{EAB, Options, Pebble};
@@ -143,10 +144,10 @@ async fn an_order_is_resumed_wherever_it_was_left() {
         let front = Front::start(&pebble).await;
         let (folder, storage) = folder();
         let names: &[&str] = &["resumed.test"];
-        let pausing = Arc::new(Pausing::new(storage, Some(moment)));
+        let pausing = Arc::new(Hooked::new(storage, Pausing::new(moment)));
         let node =
             Node::wanting(Arc::clone(&pausing) as Arc<dyn Storage>, &pebble.responder, front.acme(), &[names]).await;
-        pausing.reached().await;
+        pausing.hook.reached().await;
         pebble.responder.set(None);
         drop(node);
 
@@ -166,13 +167,13 @@ async fn a_disk_that_is_full_in_the_middle_of_an_order_costs_the_ca_nothing_and_
         let front = Front::start(&pebble).await;
         let (_folder, storage) = folder();
         let names: &[&str] = &["full.test"];
-        let filling = Arc::new(Filling::new(Arc::clone(&storage), prefix));
+        let filling = Arc::new(Hooked::new(Arc::clone(&storage), Filling::new(prefix)));
         let node =
             Node::wanting(Arc::clone(&filling) as Arc<dyn Storage>, &pebble.responder, front.acme(), &[names]).await;
-        until("several attempts failed", || (filling.refused() >= 5).then_some(())).await;
+        until("several attempts failed", || (filling.hook.refused() >= 5).then_some(())).await;
         let before = usize::from(prefix != keys::ORDERS);
         assert_eq!(front.seen(NEW_ORDER).len(), before, "{prefix}: what cannot be written down is not asked for");
-        filling.empty();
+        filling.hook.empty();
         node.serves(names).await;
         node.reaches(names, State::Valid).await;
         assert_eq!(front.seen(NEW_ORDER).len(), 1, "{prefix}: one order");

@@ -4,6 +4,7 @@
 
 pub mod filling;
 pub mod front;
+pub mod hooked;
 pub mod net;
 #[allow(dead_code)] // tests/dns.rs uses it as well, another part of it
 pub mod node;
