@@ -8,7 +8,8 @@ from .contenders.base import KEEP_ALIVE_SECONDS
 from .process import Process, free_port, listens
 from .setup import find
 
-FILES = {"1k": 1 << 10, "1m": 1 << 20, "100m": 100 << 20}
+FILES = {"1m": 1 << 20, "100m": 100 << 20}
+SMALL = "x" * (1 << 10)
 
 
 class Backend(Process):
@@ -21,7 +22,7 @@ class Backend(Process):
                 # A hole costs no memory until it is read, and reads as any file does.
                 file.truncate(size)
         self.port = free_port()
-        (home / "nginx.conf").write_text(CONFIG.format(home=home, port=self.port, idle=2 * KEEP_ALIVE_SECONDS))
+        (home / "nginx.conf").write_text(CONFIG.format(home=home, port=self.port, idle=2 * KEEP_ALIVE_SECONDS, small=SMALL))
         program = find("nginx") or "nginx"
         super().__init__([program, "-c", str(home / "nginx.conf"), "-p", str(home)], {core}, home / "log")
         self.wait_for(lambda: listens(self.port), "the backend")
@@ -67,6 +68,10 @@ http {{
         default_type application/octet-stream;
         location = /tiny {{
             return 200 "ok";
+        }}
+        # Head and body in one piece, as apps send what is small; a file's would come in two.
+        location = /1k {{
+            return 200 "{small}";
         }}
         # Only what is proxied is read to its end before it is answered.
         location = /upload {{

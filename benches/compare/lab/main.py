@@ -146,7 +146,7 @@ def arguments() -> argparse.Namespace:
     add("--smoke", action="store_true", help="see that it works: one short round of one case, beside nginx, debug build")
     options = parser.parse_args()
     if options.smoke:
-        options.cases, options.rounds, options.seconds = ["h1-1k"], 1, 0.2
+        options.cases, options.rounds, options.seconds = ["h1-1k", "h2load-h1-1k"], 1, 0.2
         options.against, options.profile = ["nginx"], "dev"
     unknown = set(options.against) - PEERS.keys()
     if unknown:

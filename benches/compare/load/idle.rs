@@ -36,9 +36,9 @@ pub(crate) fn run(target: &Target, connections: usize, h2: bool) -> Value {
 fn open(client: &Client<'_>, target: &Target, h2: bool) -> io::Result<Stream> {
     let mut stream = client.connect()?;
     if h2 {
-        get_h2(&mut stream, target)?
+        get_h2(&mut stream, target)?;
     } else {
-        stream.get(target, false)?
+        stream.get(target, false)?;
     }
     Ok(stream)
 }

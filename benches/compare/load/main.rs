@@ -5,6 +5,7 @@ mod certificates;
 mod handshakes;
 mod idle;
 mod latency;
+mod requests;
 mod tls;
 
 use std::path::PathBuf;
@@ -47,6 +48,13 @@ enum Verb {
         #[command(flatten)]
         load: latency::Load,
     },
+    /// Sends requests over kept connections as fast as they are answered.
+    Requests {
+        #[command(flatten)]
+        target: tls::Target,
+        #[command(flatten)]
+        load: requests::Load,
+    },
 }
 
 fn main() {
@@ -60,6 +68,7 @@ fn main() {
         Verb::Handshakes { target, load } => handshakes::run(&target, &load),
         Verb::Idle { target, connections, h2 } => idle::run(&target, connections, h2),
         Verb::Latency { target, load } => latency::run(&target, &load),
+        Verb::Requests { target, load } => requests::run(&target, &load),
     };
     println!("{report}");
 }

@@ -14,7 +14,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 /// The longest that anything is waited for.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Whom to talk to, and how.
 #[derive(Args)]
@@ -34,6 +34,14 @@ pub(crate) struct Target {
     /// The path to ask for.
     #[arg(long, default_value = "/tiny")]
     pub(crate) path: String,
+}
+
+impl Target {
+    /// A request over HTTP/1.1.
+    pub(crate) fn request(&self, close: bool) -> String {
+        let connection = if close { "Connection: close\r\n" } else { "" };
+        format!("GET {} HTTP/1.1\r\nHost: {}\r\n{connection}\r\n", self.path, self.name)
+    }
 }
 
 /// A TLS version.
@@ -138,11 +146,9 @@ impl Stream {
         }
     }
 
-    /// Asks over HTTP/1.1 and reads the answer, which has to be a 200 with a length.
-    pub(crate) fn get(&mut self, target: &Target, close: bool) -> io::Result<()> {
-        let connection = if close { "Connection: close\r\n" } else { "" };
-        let request = format!("GET {} HTTP/1.1\r\nHost: {}\r\n{connection}\r\n", target.path, target.name);
-        self.write_all(request.as_bytes())?;
+    /// Asks over HTTP/1.1 and reads the answer, which has to be a 200 with a length; says how many bytes it had.
+    pub(crate) fn get(&mut self, target: &Target, close: bool) -> io::Result<usize> {
+        self.write_all(target.request(close).as_bytes())?;
         self.flush()?;
         let mut answer = Vec::with_capacity(2048);
         let mut room = [0; 8192];
@@ -153,7 +159,7 @@ impl Stream {
             }
             answer.extend_from_slice(&room[..read]);
             if is_whole(&answer)? {
-                return Ok(());
+                return Ok(answer.len());
             }
         }
     }

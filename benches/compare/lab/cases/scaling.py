@@ -10,7 +10,7 @@ from ..lab import Lab
 from ..measure import Sample, watched
 from ..setup import ECDSA
 from .base import Case, Row
-from .cpu import CpuCase, handshakes, requests
+from .cpu import CpuCase, handshakes, requests, requests_by_h2load
 
 
 @dataclass(frozen=True)
@@ -43,5 +43,5 @@ class ScalingCase(Case):
 
 
 SCALING_CASES: tuple[ScalingCase, ...] = tuple(
-    ScalingCase(case) for case in (handshakes("1.3", ECDSA, resume=False), requests(h1=True), requests(h1=False))
+    ScalingCase(case) for case in (handshakes("1.3", ECDSA, resume=False), requests(), requests_by_h2load(h1=False))
 )
