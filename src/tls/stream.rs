@@ -114,7 +114,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Stream<IO> {
         let before = out.filled().len();
         loop {
             let waiting = self.session.unpack(scratch)?;
-            let most = (waiting + RECORD.max(out.remaining())).min(scratch.len());
+            // So much that the last record is whole where the client fills its records: what is left of one is copied
+            // twice.
+            let most = (waiting + RECORD).max(Session::encrypted(out.remaining(), 0)).min(scratch.len());
             let mut records = ReadBuf::new(&mut scratch[..most]);
             records.set_filled(waiting);
             let read = Pin::new(&mut self.io).poll_read(cx, &mut records);

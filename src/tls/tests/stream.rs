@@ -100,6 +100,19 @@ async fn a_reader_with_little_room_gets_it_all() {
 }
 
 #[tokio::test]
+async fn a_read_takes_as_many_whole_records_as_the_reader_has_room_for() {
+    let (mut server, mut client) = pair(1 << 20).await;
+    let (data, room) = (noise(512 * 1024, 5), 64 * 1024);
+    client.write_all(&data).await.expect("sent");
+    client.flush().await.expect("sent");
+    let mut got = vec![0; data.len()];
+    for piece in got.chunks_mut(room) {
+        assert_eq!(server.read(piece).await.expect("read"), room, "no record is kept for the next read");
+    }
+    assert!(got == data);
+}
+
+#[tokio::test]
 async fn slices_are_written_in_their_order() {
     let (mut server, mut client) = pair(1 << 20).await;
     let data = noise(70_000, 5);
