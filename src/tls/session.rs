@@ -16,6 +16,8 @@ use tokio::io::ReadBuf;
 /// More than a record adds to what it carries: its header, and an explicit nonce and a tag (RFC 5246 §6.2.3.3), or
 /// an inner content type and a tag (RFC 8446 §5.2).
 const OVERHEAD: usize = 32;
+/// What tells a record's length (RFC 8446 §5.1).
+const HEADER: usize = 5;
 /// The longest piece that one record carries (RFC 8446 §5.1).
 const RECORD: usize = 16 * 1024;
 
@@ -135,6 +137,12 @@ impl Session {
     /// Keeps what [`Session::unpack`] gave out, where nothing came behind it.
     pub(super) fn repack(&mut self, records: &[u8]) {
         self.incoming = records.to_vec();
+    }
+
+    /// Where the record ends that `records` begin with, if that can be told yet (RFC 8446 §5.1).
+    pub(super) fn record_end(records: &[u8]) -> Option<usize> {
+        let header = records.first_chunk::<HEADER>()?;
+        Some(HEADER + usize::from(u16::from_be_bytes([header[3], header[4]])))
     }
 
     /// Decrypts `records` in place and gives `out` what it has room for. What is left is kept.

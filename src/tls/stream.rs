@@ -114,9 +114,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Stream<IO> {
         let before = out.filled().len();
         loop {
             let waiting = self.session.unpack(scratch)?;
-            // So much that the last record is whole where the client fills its records: what is left of one is copied
-            // twice.
-            let most = (waiting + RECORD).max(Session::encrypted(out.remaining(), 0)).min(scratch.len());
+            // As much as there is room for, and a whole record at least; but not much of the next, as what is left is
+            // copied twice.
+            let whole = Session::record_end(&scratch[..waiting]).filter(|end| *end > waiting);
+            let least = whole.unwrap_or(waiting + RECORD);
+            let most = least.max(Session::encrypted(out.remaining(), 0)).min(scratch.len());
             let mut records = ReadBuf::new(&mut scratch[..most]);
             records.set_filled(waiting);
             let read = Pin::new(&mut self.io).poll_read(cx, &mut records);

@@ -113,6 +113,23 @@ async fn a_read_takes_as_many_whole_records_as_the_reader_has_room_for() {
 }
 
 #[tokio::test]
+async fn little_of_the_next_record_is_read_ahead_for_a_reader_of_one() {
+    let counts = Rc::new(Counts::default());
+    let (mut server, mut client) = pair_over(1 << 20, &[&TLS13], |pipe| Counted(pipe, Rc::clone(&counts))).await;
+    let (data, record) = (noise(512 * 1024, 6), 16 * 1024);
+    client.write_all(&data).await.expect("sent");
+    client.flush().await.expect("sent");
+    let (before, mut got) = (counts.read.get(), vec![0; data.len()]);
+    for (n, piece) in got.chunks_mut(record).enumerate() {
+        server.read_exact(piece).await.expect("read");
+        let ahead = counts.read.get() - before - (n + 1) * (record + 22);
+        // The first is read before its length is known.
+        assert!(ahead <= if n == 0 { 1024 } else { 256 }, "{ahead} bytes of the next after {n}");
+    }
+    assert!(got == data);
+}
+
+#[tokio::test]
 async fn slices_are_written_in_their_order() {
     let (mut server, mut client) = pair(1 << 20).await;
     let data = noise(70_000, 5);
@@ -198,18 +215,28 @@ async fn a_broken_record_is_an_error_and_the_client_hears_of_it() {
     assert!(server.write_all(b"x").await.is_err());
 }
 
-/// Counts the writes.
-struct Counted(DuplexStream, Rc<Cell<usize>>);
+/// Counts what passes.
+struct Counted(DuplexStream, Rc<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    writes: Cell<usize>,
+    /// Bytes.
+    read: Cell<usize>,
+}
 
 impl AsyncRead for Counted {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, out)
+        let before = out.filled().len();
+        let read = Pin::new(&mut self.0).poll_read(cx, out);
+        self.1.read.set(self.1.read.get() + out.filled().len() - before);
+        read
     }
 }
 
 impl AsyncWrite for Counted {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        self.1.set(self.1.get() + 1);
+        self.1.writes.set(self.1.writes.get() + 1);
         Pin::new(&mut self.0).poll_write(cx, data)
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -227,20 +254,20 @@ impl Transport for Counted {
 
 #[tokio::test]
 async fn tickets_wait_for_the_answer_and_the_end_goes_with_it() {
-    let writes = Rc::new(Cell::new(0));
-    let (mut served, mut client) = pair_over(64 * 1024, &[&TLS13], |pipe| Counted(pipe, Rc::clone(&writes))).await;
-    assert_eq!(writes.get(), 1, "one flight");
+    let counts = Rc::new(Counts::default());
+    let (mut served, mut client) = pair_over(64 * 1024, &[&TLS13], |pipe| Counted(pipe, Rc::clone(&counts))).await;
+    assert_eq!(counts.writes.get(), 1, "one flight");
     client.write_all(b"ask").await.expect("written");
     let mut asked = [0; 3];
     served.read_exact(&mut asked).await.expect("asked");
     let mut cx = Context::from_waker(std::task::Waker::noop());
     let mut more = [0; 1];
     assert!(Pin::new(&mut served).poll_read(&mut cx, &mut ReadBuf::new(&mut more)).is_pending());
-    assert_eq!(writes.get(), 1, "nothing for a client that waits for an answer");
+    assert_eq!(counts.writes.get(), 1, "nothing for a client that waits for an answer");
     served.ends_with_next_write();
     served.write_all(b"answer").await.expect("written");
     served.shutdown().await.expect("ended");
-    assert_eq!(writes.get(), 2, "all in one");
+    assert_eq!(counts.writes.get(), 2, "all in one");
     assert_eq!(client.get_ref().1.tls13_tickets_received(), 0, "they waited");
     let mut answer = String::new();
     client.read_to_string(&mut answer).await.expect("ended by close_notify");
