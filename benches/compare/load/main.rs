@@ -7,6 +7,7 @@ mod idle;
 mod latency;
 mod requests;
 mod tls;
+mod verify;
 
 use std::path::PathBuf;
 
