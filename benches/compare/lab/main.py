@@ -19,6 +19,7 @@ from .fairness import check
 from .lab import Lab
 from .load import Load
 from .measure import Sample
+from .network import enter
 from .process import Failed
 from .report import Results
 from .setup import ROOT, SetupError, build, certificates, find, install, raise_limits, say
@@ -36,6 +37,7 @@ def main() -> int:
         if options.access_log:
             doorwards.append(Doorward(f"{doorwards[0].name}+log", doorwards[0].program, access_log=True))
         peers = [PEERS[peer](peer, find(peer) or peer) for peer in options.against]
+        network = enter()
         with ExitStack() as stack:
             # A folder of its own on the fastest file system there is.
             shared = Path("/dev/shm")
@@ -53,7 +55,7 @@ def main() -> int:
             os.sched_setaffinity(0, {cores[1]})
             load = Load(tools.load, frozenset({cores[1]}), home / "ca" / "root.pem")
             lab = Lab(home, *cores, load, options.seconds, [*doorwards, *peers], stack, options.idle)
-            results = Results(about(lab), [contender.name for contender in lab.contenders], cases)
+            results = Results(about(lab, network), [contender.name for contender in lab.contenders], cases)
             results.about["tls"] = check(lab)
             measure(lab, results, options.rounds)
     except (SetupError, Failed, ValueError) as error:
@@ -90,7 +92,7 @@ def samples(results: Results) -> list[Sample]:
     return [s for by in results.samples.values() for rounds in by.values() for s in rounds if s]
 
 
-def about(lab: Lab) -> dict[str, object]:
+def about(lab: Lab, network: str) -> dict[str, object]:
     """What a reader has to know to repeat it."""
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
     cpuinfo = Path("/proc/cpuinfo").read_text()
@@ -100,6 +102,7 @@ def about(lab: Lab) -> dict[str, object]:
         "command": " ".join(["benches/compare/run", *sys.argv[1:]]),
         "commit": commit.stdout.strip() or "?",
         "machine": f"{os.cpu_count()} cores of {model}; Linux {platform.release()}",
+        "network": network,
         "versions": "; ".join(f"{contender.name}: {contender.version()}" for contender in lab.contenders),
     }
 
