@@ -11,8 +11,8 @@ use tokio::io::AsyncWrite;
 use crate::http1::{self, Fields, Framing};
 use crate::net::Outbox;
 
-/// Small pieces are gathered up to so many bytes before they are written.
-const GATHER: usize = 16 * 1024;
+/// A larger piece is all that there was: to ask for more would only have a buffer made for it.
+const PIECE: usize = 16 * 1024;
 
 /// Why a request's body did not come whole. The backend must see that it did not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -99,9 +99,10 @@ where
         (!self.touched).then_some(self.body)
     }
 
-    /// Moves what the client has sent into the outbox, while there is room.
+    /// Moves what the client has sent into the outbox, while there is room: the backend is then woken once for all of it.
     fn gather(&mut self, outbox: &mut Outbox, cx: &mut Context<'_>) -> Result<(), RequestBodyError> {
-        while self.state == State::Sending && outbox.takes_text() && outbox.waiting() < GATHER {
+        let mut last = 0;
+        while self.state == State::Sending && last <= PIECE && !outbox.is_full() {
             let frame = match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(frame) => frame.transpose()?,
@@ -110,7 +111,10 @@ where
             match frame.map(|frame| frame.into_data().map_err(|frame| frame.into_trailers())) {
                 None => self.finish(outbox, None)?,
                 Some(Ok(data)) if data.is_empty() => {}
-                Some(Ok(data)) => self.queue(outbox, data)?,
+                Some(Ok(data)) => {
+                    last = data.len();
+                    self.queue(outbox, data)?;
+                }
                 Some(Err(Ok(trailers))) => {
                     let mut fields = Fields::new();
                     trailers.iter().for_each(|(name, value)| fields.push(name.as_str().as_bytes(), value.as_bytes()));
@@ -131,7 +135,7 @@ where
                 Ok(())
             }
             _ => {
-                http1::chunk_head(outbox.text(), data.len());
+                outbox.write(|text| http1::chunk_head(text, data.len()));
                 outbox.data(data, b"\r\n");
                 Ok(())
             }
@@ -143,8 +147,8 @@ where
             // A door that ends a body early has to say so by an error; this is the second lock on that door.
             Framing::Length(length) if self.sent != length => return Err(RequestBodyError::Malformed),
             Framing::Chunked => match trailers {
-                Some(trailers) => http1::chunk_trailers(outbox.text(), trailers),
-                None => http1::last_chunk(outbox.text()),
+                Some(trailers) => outbox.write(|text| http1::chunk_trailers(text, trailers)),
+                None => outbox.write(http1::last_chunk),
             },
             _ => {}
         }
@@ -156,5 +160,78 @@ where
         tracing::debug!(%error, "the backend takes no more of the request");
         outbox.discard();
         self.state = State::Refused;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::task::Waker;
+
+    use http_body::Frame;
+
+    use super::*;
+
+    /// Frames that are there already.
+    struct Ready(VecDeque<Bytes>);
+
+    impl Body for Ready {
+        type Data = Bytes;
+        type Error = RequestBodyError;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+            Poll::Ready(self.0.pop_front().map(|data| Ok(Frame::data(data))))
+        }
+    }
+
+    /// Keeps each write apart.
+    #[derive(Default)]
+    struct Writes(Vec<Vec<u8>>);
+
+    impl AsyncWrite for Writes {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.0.push(bytes.to_vec());
+            Poll::Ready(Ok(bytes.len()))
+        }
+        fn poll_write_vectored(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            slices: &[io::IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            self.0.push(slices.iter().flat_map(|slice| slice.iter().copied()).collect());
+            Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()))
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn sent(framing: Framing, frames: &[Bytes]) -> Vec<Vec<u8>> {
+        let mut upload = Upload::new(Ready(frames.iter().cloned().collect()), framing);
+        let (mut outbox, mut writes, mut progress) = (Outbox::default(), Writes::default(), 0);
+        outbox.text().extend_from_slice(b"head|");
+        let mut cx = Context::from_waker(Waker::noop());
+        let poll = upload.poll(&mut outbox, &mut writes, &mut cx, &mut progress);
+        assert_eq!(poll, Poll::Ready(Ok(())));
+        assert!(upload.is_ended());
+        writes.0
+    }
+
+    #[test]
+    fn frames_that_are_there_go_in_one_write() {
+        let frames = [b'a', b'b', b'c', b'd'].map(|byte| Bytes::from(vec![byte; 10_000]));
+        let body = frames.concat();
+        assert!(sent(Framing::Length(40_000), &frames) == [[&b"head|"[..], &body].concat()]);
+        let chunk = |data: &Bytes| [b"2710\r\n", &data[..], b"\r\n"].concat();
+        let chunks: Vec<u8> = frames.iter().flat_map(chunk).chain(*b"0\r\n\r\n").collect();
+        assert_eq!(sent(Framing::Chunked, &frames).concat(), [&b"head|"[..], &chunks].concat());
+        let large = [b'a', b'b', b'c'].map(|byte| Bytes::from(vec![byte; 60_000]));
+        assert_eq!(sent(Framing::Length(180_000), &large).len(), 3, "not all of it is held at once");
     }
 }
