@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-import errno
 import fcntl
 import os
 import socket
@@ -21,35 +21,45 @@ what it takes for the path's delay: over loopback that is noise, which stays wit
 
 
 def enter() -> str:
-    """Moves this process and all that it starts into a network namespace; says what network it has."""
-    if unshare(CLONE_NEWNET) or (os.geteuid() != 0 and as_oneself()):
-        loopback_up()
-        CONGESTION_CONTROL.write_text(WINDOW_ALONE)
-        return f"a namespace of its own, {WINDOW_ALONE}"
-    return f"the machine's, {CONGESTION_CONTROL.read_text().strip()}: it lets nobody have one of his own"
+    """Moves this process and all that it starts into a network namespace, where it may have one; says what network it
+    has."""
+    whose = "the machine's"
+    if is_allowed():
+        join()
+        whose = "a namespace of its own"
+    return f"{whose}, {CONGESTION_CONTROL.read_text().strip()}"
 
 
-def as_oneself() -> bool:
-    """Into a user namespace as well, where whoever is not root may have a network; with the same user in it."""
+def is_allowed() -> bool:
+    """Tried by a child: from halfway into a namespace there is no way back."""
+    if child := os.fork():
+        return os.waitpid(child, 0)[1] == 0
+    try:
+        join()
+    except OSError:
+        os._exit(1)
+    os._exit(0)
+
+
+def join() -> None:
+    """The namespace, with loopback up and the congestion control set where /proc can be written to."""
     user, group = os.geteuid(), os.getegid()
-    if not unshare(CLONE_NEWUSER | CLONE_NEWNET):
-        return False
-    Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
-    Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
-    return True
-
-
-def unshare(flags: int) -> bool:
-    """unshare(2), which Python has from 3.12 on."""
-    if ctypes.CDLL(None, use_errno=True).unshare(flags) == 0:
-        return True
-    if (error := ctypes.get_errno()) not in (errno.EPERM, errno.EINVAL, errno.ENOSPC, errno.ENOSYS):
-        raise OSError(error, os.strerror(error))
-    return False
-
-
-def loopback_up() -> None:
-    """As `ip link set lo up`."""
+    if user == 0:
+        unshare(CLONE_NEWNET)
+    else:
+        # Others than root may have a network in a user namespace; with the same user in it.
+        unshare(CLONE_NEWUSER | CLONE_NEWNET)
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+        Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        # As `ip link set lo up`.
         fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", IFF_UP))
+    with contextlib.suppress(OSError):
+        CONGESTION_CONTROL.write_text(WINDOW_ALONE)
+
+
+def unshare(flags: int) -> None:
+    """unshare(2), which Python has from 3.12 on."""
+    if ctypes.CDLL(None, use_errno=True).unshare(flags) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
