@@ -22,7 +22,8 @@ class Backend(Process):
                 # A hole costs no memory until it is read, and reads as any file does.
                 file.truncate(size)
         self.port = free_port()
-        (home / "nginx.conf").write_text(CONFIG.format(home=home, port=self.port, idle=2 * KEEP_ALIVE_SECONDS, small=SMALL))
+        config = CONFIG.format(home=home, port=self.port, idle=2 * KEEP_ALIVE_SECONDS, small=SMALL)
+        (home / "nginx.conf").write_text(config)
         program = find("nginx") or "nginx"
         super().__init__([program, "-c", str(home / "nginx.conf"), "-p", str(home)], {core}, home / "log")
         self.wait_for(lambda: listens(self.port), "the backend")

@@ -51,8 +51,10 @@ struct Tally {
 
 fn drive(target: &Target, load: &Load, tally: &mut Tally) -> io::Result<()> {
     let (mut poll, mut events) = (Poll::new()?, Events::with_capacity(load.connections));
-    let mut users =
-        (0..load.connections).map(|_| User::connect(target, &mut tally.agreed)).collect::<io::Result<Vec<_>>>()?;
+    let client = Client::new(target, false, "http/1.1");
+    let mut users = (0..load.connections)
+        .map(|_| User::connect(target, &client, &mut tally.agreed))
+        .collect::<io::Result<Vec<_>>>()?;
     for (at, user) in users.iter_mut().enumerate() {
         poll.registry().register(&mut user.socket, Token(at), Interest::READABLE)?;
         user.ask()?;
@@ -93,8 +95,8 @@ struct User {
 }
 
 impl User {
-    fn connect(target: &Target, agreed: &mut BTreeSet<String>) -> io::Result<Self> {
-        let mut stream = Client::new(target, false, "http/1.1").connect()?;
+    fn connect(target: &Target, client: &Client<'_>, agreed: &mut BTreeSet<String>) -> io::Result<Self> {
+        let mut stream = client.connect()?;
         agreed.insert(stream.agreed());
         let length = stream.get(target, false)?;
         let Stream::Tls(stream) = stream else { return Err(io::Error::other("this load is for TLS")) };

@@ -1,6 +1,5 @@
 //! [`Once`]: certificates are verified, but each only once.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rustls::client::WebPkiServerVerifier;
@@ -9,25 +8,33 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
 /// Verifies the first handshake in full, and another whenever the certificate is not the one before: three signatures
-/// take a client longer than all that a proxy does for a handshake, and it is the proxy that is to be measured. For one
-/// handshake at a time.
+/// take a client longer than all that a proxy does for a handshake, and it is the proxy that is to be measured.
 #[derive(Debug)]
 pub(crate) struct Once {
     strict: Arc<WebPkiServerVerifier>,
+    /// The certificate of the last handshake that was verified to its end.
     last: Mutex<Vec<u8>>,
-    is_known: AtomicBool,
 }
 
 impl Once {
     pub(crate) fn new(strict: Arc<WebPkiServerVerifier>) -> Self {
-        Self { strict, last: Mutex::default(), is_known: AtomicBool::new(false) }
+        Self { strict, last: Mutex::default() }
+    }
+
+    fn knows(&self, certificate: &CertificateDer<'_>) -> bool {
+        self.last.lock().expect("no panic")[..] == certificate[..]
     }
 
     fn unless_known(
         &self,
+        certificate: &CertificateDer<'_>,
         verify: impl FnOnce() -> Result<HandshakeSignatureValid, Error>,
     ) -> Result<HandshakeSignatureValid, Error> {
-        if self.is_known.load(Ordering::Relaxed) { Ok(HandshakeSignatureValid::assertion()) } else { verify() }
+        if !self.knows(certificate) {
+            verify()?;
+            *self.last.lock().expect("no panic") = certificate.to_vec();
+        }
+        Ok(HandshakeSignatureValid::assertion())
     }
 }
 
@@ -40,15 +47,10 @@ impl ServerCertVerifier for Once {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let mut last = self.last.lock().expect("no panic");
-        let is_known = last[..] == end_entity[..];
-        self.is_known.store(is_known, Ordering::Relaxed);
-        if is_known {
+        if self.knows(end_entity) {
             return Ok(ServerCertVerified::assertion());
         }
-        let verified = self.strict.verify_server_cert(end_entity, intermediates, name, ocsp, now)?;
-        *last = end_entity.to_vec();
-        Ok(verified)
+        self.strict.verify_server_cert(end_entity, intermediates, name, ocsp, now)
     }
 
     fn verify_tls12_signature(
@@ -57,7 +59,7 @@ impl ServerCertVerifier for Once {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.unless_known(|| self.strict.verify_tls12_signature(message, certificate, signature))
+        self.unless_known(certificate, || self.strict.verify_tls12_signature(message, certificate, signature))
     }
 
     fn verify_tls13_signature(
@@ -66,7 +68,7 @@ impl ServerCertVerifier for Once {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.unless_known(|| self.strict.verify_tls13_signature(message, certificate, signature))
+        self.unless_known(certificate, || self.strict.verify_tls13_signature(message, certificate, signature))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
