@@ -192,9 +192,8 @@ mod tests {
     struct Writes(Vec<Vec<u8>>);
 
     impl AsyncWrite for Writes {
-        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-            self.0.push(bytes.to_vec());
-            Poll::Ready(Ok(bytes.len()))
+        fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
         }
         fn poll_write_vectored(
             mut self: Pin<&mut Self>,
