@@ -42,7 +42,7 @@ class Lab:
     count: int = 0
 
     def __post_init__(self) -> None:
-        self.backend = Backend(self.home / "backend", self.load_core)
+        self.backend = Backend(self.load.tool, self.home / "backend", self.load_core)
         self.stack.push(self.backend)
 
     def get(self, contender: Contender) -> Running:

@@ -1,6 +1,7 @@
-//! The comparison's load tool: what h2load cannot do. `benches/compare/run` drives it, and reads the line of JSON
-//! that each verb prints. It knows nothing of doorward.
+//! The comparison's load and backend: what h2load and nginx cannot do, or take too long for. `benches/compare/run`
+//! drives it, and reads the line of JSON that each verb prints. It knows nothing of doorward.
 
+mod backend;
 mod certificates;
 mod handshakes;
 mod idle;
@@ -13,7 +14,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-/// Makes certificates, handshakes, idle connections and requests at a fixed rate, for `benches/compare/run`.
+/// Makes certificates, handshakes, idle connections and requests, and answers them, for `benches/compare/run`.
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -22,6 +23,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Answers requests, as the app behind the contenders.
+    Backend(backend::Place),
     /// Makes certificates below a CA, which is made where there is none yet.
     Certificates(certificates::Order),
     /// Connects, asks for one small thing and closes, again and again.
@@ -65,6 +68,7 @@ fn main() {
         return;
     }
     let report = match Arguments::parse().verb {
+        Verb::Backend(place) => backend::run(&place),
         Verb::Certificates(order) => certificates::make(&order),
         Verb::Handshakes { target, load } => handshakes::run(&target, &load),
         Verb::Idle { target, connections, h2 } => idle::run(&target, connections, h2),
