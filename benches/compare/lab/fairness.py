@@ -9,9 +9,10 @@ from pathlib import Path
 from .contenders.base import CLIENT_GROUPS, GROUP, TLS12_CIPHERS, TLS13_CIPHERS
 from .lab import Lab
 from .process import Failed
-from .setup import ECDSA, RSA, find
+from .setup import ECDSA, LOCALHOST, RSA, find
 
 CHECKS = [(name, version, alpn) for name in (ECDSA, RSA) for version in ("1.2", "1.3") for alpn in ("http/1.1", "h2")]
+CHECKS += [(LOCALHOST, "1.3", "http/1.1")]
 
 
 def check(lab: Lab) -> dict[str, str]:

@@ -24,7 +24,7 @@ from .process import Failed
 from .report import Results
 from .setup import ROOT, SetupError, build, certificates, find, install, raise_limits, say
 
-SMOKE = ["h1-1k", "h2load-h1-1k", "h1-download-1m", "h2-upload"]
+SMOKE = ["h1-1k", "wrk", "h2load-h1-1k", "h1-download-1m", "h2-upload"]
 """Each load, and each kind of answer."""
 
 
@@ -33,7 +33,7 @@ def main() -> int:
     try:
         cases = chosen(options.cases)
         cores = two_cores(options.cores)
-        install(["h2load", "openssl", *options.against])
+        install(["h2load", "wrk", "openssl", *options.against])
         named = [binary(text, n) for n, text in enumerate(options.doorward)]
         tools = build(options.profile, named[0][1] if named else None)
         doorwards = [Doorward(name, str(path)) for name, path in named] or [Doorward("doorward", str(tools.doorward))]

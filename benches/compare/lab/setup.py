@@ -20,9 +20,12 @@ PACKAGES = {
     "caddy": "caddy",
     "h2load": "nghttp2-client",
     "openssl": "openssl",
+    "wrk": "wrk",
 }
 
 ECDSA, RSA = "ecdsa.bench.test", "rsa.bench.test"
+LOCALHOST = "localhost"
+"""For who cannot be told another address than the name's own."""
 
 
 class SetupError(Exception):
@@ -96,8 +99,8 @@ def cargo(profile: str, targets: list[str]) -> dict[str, Path]:
 
 
 def certificates(load: Path, home: Path) -> None:
-    """The two that most cases use, in `home/certs`, and the CA in `home/ca`."""
-    for kind, name in (("ecdsa", ECDSA), ("rsa", RSA)):
+    """Those that most cases use, in `home/certs`, and the CA in `home/ca`."""
+    for kind, name in (("ecdsa", ECDSA), ("rsa", RSA), ("ecdsa", LOCALHOST)):
         make_certificates(load, home, home / "certs", ["--kind", kind, name])
 
 

@@ -1,4 +1,4 @@
-//! The comparison's load and backend: what h2load and nginx cannot do, or take too long for. `benches/compare/run`
+//! The comparison's load and backend: what h2load, wrk and nginx cannot do, or take too long for. `benches/compare/run`
 //! drives it, and reads the line of JSON that each verb prints. It knows nothing of doorward.
 
 mod backend;

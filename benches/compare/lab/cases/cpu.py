@@ -64,6 +64,15 @@ def requests() -> CpuCase:
     return CpuCase("h1-1k", "1 KiB, HTTP/1.1 keep-alive, 32 connections", "µs", 1e6, work)
 
 
+def requests_by_wrk() -> CpuCase:
+    """wrk and h2load take longer for a request over HTTP/1.1 than some proxies, which then wait for them."""
+
+    def work(lab: Lab, running: Running) -> Work:
+        return lab.load.wrk(running.place.port, "/1k", lab.seconds, connections=32)
+
+    return CpuCase("wrk-h1-1k", "the same, at the pace of wrk", "µs", 1e6, work)
+
+
 def requests_by_h2load(h1: bool) -> CpuCase:
     def work(lab: Lab, running: Running) -> Work:
         connections, streams, rate = (32, 1, 8_000) if h1 else (16, 32, 12_000)
@@ -71,7 +80,6 @@ def requests_by_h2load(h1: bool) -> CpuCase:
         return lab.load.h2load(running.place.port, ECDSA, "/1k", count, connections, streams, h1)
 
     if h1:
-        # h2load and the backend together take longer for a request than a proxy, which so is woken for each alone.
         return CpuCase("h2load-h1-1k", "the same, at the pace of h2load", "µs", 1e6, work)
     return CpuCase("h2-1k", "1 KiB, HTTP/2, 16 connections × 32 streams", "µs", 1e6, work)
 
@@ -111,6 +119,7 @@ def sparse(path: Path, size: int) -> Path:
 CPU_CASES: tuple[CpuCase, ...] = (
     *(handshakes(tls, name, resume) for resume in (False, True) for tls in ("1.3", "1.2") for name in (ECDSA, RSA)),
     requests(),
+    requests_by_wrk(),
     requests_by_h2load(h1=True),
     requests_by_h2load(h1=False),
     *(transfer(h1, "/1m", MIB, 300 * MIB) for h1 in (True, False)),

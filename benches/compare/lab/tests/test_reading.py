@@ -7,7 +7,7 @@ import unittest
 
 from lab.fairness import parse_s_client
 from lab.kernel import TICK, CpuReading, cpu, memory, parse_busy, parse_smaps, parse_stat, tree
-from lab.load import parse_h2load, parse_own
+from lab.load import parse_h2load, parse_own, parse_wrk
 from lab.process import Failed
 
 H2LOAD = """\
@@ -21,6 +21,17 @@ finished in 98.32ms, 61024.05 req/s, 61.58MB/s
 requests: 6000 total, 6000 started, 6000 done, {succeeded} succeeded, 10 failed, 10 errored, 0 timeout
 status codes: {right} 2xx, 0 3xx, 3 4xx, 0 5xx
 traffic: 6.05MB (6348864) total, 70.31KB (72000) headers (space savings 90.55%), 5.86MB (6144000) data
+"""
+
+WRK = """\
+Running 1s test @ https://localhost:18443/1k
+  1 threads and 32 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency   412.50us  122.60us   3.93ms   85.03%
+    Req/Sec    77.42k     3.03k   81.34k    70.00%
+  76880 requests in 1.00s, 91.20MB read
+{more}Requests/sec:  76811.33
+Transfer/sec:     91.12MB
 """
 
 
@@ -59,6 +70,16 @@ class Loads(unittest.TestCase):
         self.assertEqual(parse_h2load(H2LOAD.format(succeeded=5990, right=6000)).failed, 10)
         with self.assertRaises(Failed):
             parse_h2load("Could not connect to host")
+
+    def test_wrk(self) -> None:
+        self.assertEqual((parse_wrk(WRK.format(more="")).done, parse_wrk(WRK.format(more="")).failed), (76880, 0))
+        work = parse_wrk(WRK.format(more="  Non-2xx or 3xx responses: 80\n"))
+        self.assertEqual((work.done, work.failed), (76800, 80))
+        work = parse_wrk(WRK.format(more="  Socket errors: connect 1, read 20, write 0, timeout 3\n"))
+        self.assertEqual((work.done, work.failed), (76880, 24))
+        self.assertIn("read 20", work.errors[0])
+        with self.assertRaises(Failed):
+            parse_wrk("unable to connect to localhost:18443 Connection refused")
 
     def test_our_own(self) -> None:
         work = parse_own('{"held":1}\n{"done":5,"failed":1,"resumed":3,"agreed":["a","b"],"errors":["e"],"p50":1.5}\n')
