@@ -4,7 +4,7 @@
 //! or bytes, until it ends.
 
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -19,11 +19,37 @@ use crate::proxy::{Client, RawRoute, Tls};
 use crate::route::RouteMode;
 use crate::tls::{AcceptError, Accepted, Acceptor, Alpn, Hello, HelloError, TlsInfo};
 
+/// What a connection has become, until it ends.
+type Serving<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+
 /// Serves a connection from its first byte to its last.
 ///
-/// What it can become is on the heap, each for itself: a future is as large as the largest it can become, and most
-/// connections wait most of the time in the small ones.
-pub(super) async fn serve(context: &Context, listener: &Listener, stream: TcpStream, peer: SocketAddr, drain: Watch) {
+/// What it needs to begin, and what it can become, is on the heap, each for itself: a future is as large as the largest
+/// it can become, and most connections wait most of the time in a small one. For the same reason none is an `async fn`
+/// that only hands on what it was given, which would then be there twice.
+pub(super) fn serve<'a>(
+    context: &'a Context,
+    listener: &'a Listener,
+    stream: TcpStream,
+    peer: SocketAddr,
+    drain: Watch,
+) -> impl Future<Output = ()> + 'a {
+    let begun = Box::pin(begin(context, listener, stream, peer, drain));
+    async move {
+        if let Some(serving) = begun.await {
+            serving.await;
+        }
+    }
+}
+
+/// As far as it takes to know what the connection is. `None`: it came to nothing.
+async fn begin<'a>(
+    context: &'a Context,
+    listener: &Listener,
+    stream: TcpStream,
+    peer: SocketAddr,
+    drain: Watch,
+) -> Option<Serving<'a>> {
     let settings = listener.settings.load_full();
     let local = match listener.bound {
         bound if bound.ip().is_unspecified() => stream.local_addr().unwrap_or(bound),
@@ -32,48 +58,35 @@ pub(super) async fn serve(context: &Context, listener: &Listener, stream: TcpStr
     let dialled = Dialled { peer, local, port: settings.entrance.port };
     let (stream, dialled) = match settings.proxy_protocol {
         false => (stream, dialled),
-        true => match Box::pin(proxied(context, &settings, stream, dialled)).await {
-            Some(proxied) => proxied,
-            None => return,
-        },
+        true => proxied(context, &settings, stream, dialled).await?,
     };
-    match &settings.door {
-        Door::Http => {
-            let client = dialled.client(&settings, None);
-            Box::pin(context.proxy.serve_http1(&client, stream, drain)).await;
-        }
+    let proxy = &context.proxy;
+    let nothing = || (None, Vec::new());
+    Some(match &settings.door {
+        Door::Http => Box::pin(proxy.serve_http1(dialled.client(&settings, None), stream, drain)),
         Door::Tcp => {
             let client = dialled.client(&settings, None);
-            if let Some(route) = context.proxy.raw_route(&client.entrance, None) {
-                Box::pin(context.proxy.serve_raw(&client, route, stream, (None, Vec::new()), drain)).await;
-            }
+            let route = proxy.raw_route(&client.entrance, None)?;
+            Box::pin(proxy.serve_raw(client, route, stream, nothing(), drain))
         }
-        Door::Https(acceptor) => match handshake(context, acceptor, local, &settings, dialled, stream).await {
-            Some(Secured::Terminated(accepted, _)) => {
-                let Accepted { stream, info } = *accepted;
-                let client = dialled.client(&settings, Some(tls(&info)));
-                match info.alpn {
-                    Alpn::Http2 => Box::pin(context.proxy.serve_http2(Rc::new(client), stream, drain)).await,
-                    Alpn::Http1 => Box::pin(context.proxy.serve_http1(&client, stream, drain)).await,
+        Door::Https(acceptor) | Door::Tls(acceptor) => {
+            match handshake(context, acceptor, local, &settings, dialled, stream).await? {
+                Secured::Terminated(accepted, route) => {
+                    let Accepted { stream, info } = *accepted;
+                    let client = dialled.client(&settings, Some(tls(&info)));
+                    match (&settings.door, info.alpn) {
+                        (Door::Https(_), Alpn::Http2) => Box::pin(proxy.serve_http2(client, stream, drain)),
+                        (Door::Https(_), Alpn::Http1) => Box::pin(proxy.serve_http1(client, stream, drain)),
+                        _ => Box::pin(proxy.serve_raw(client, route?, stream, nothing(), drain)),
+                    }
+                }
+                Secured::Untouched(stream, read, route) => {
+                    let client = dialled.client(&settings, None);
+                    Box::pin(proxy.serve_raw(client, route, stream, read, drain))
                 }
             }
-            Some(Secured::Untouched(stream, sni, hello, route)) => {
-                Box::pin(pass(context, &settings, dialled, (stream, route), (sni, hello), drain)).await;
-            }
-            None => {}
-        },
-        Door::Tls(acceptor) => match handshake(context, acceptor, local, &settings, dialled, stream).await {
-            Some(Secured::Terminated(accepted, Some(route))) => {
-                let Accepted { stream, info } = *accepted;
-                let client = dialled.client(&settings, Some(tls(&info)));
-                Box::pin(context.proxy.serve_raw(&client, route, stream, (None, Vec::new()), drain)).await;
-            }
-            Some(Secured::Untouched(stream, sni, hello, route)) => {
-                Box::pin(pass(context, &settings, dialled, (stream, route), (sni, hello), drain)).await;
-            }
-            Some(Secured::Terminated(_, None)) | None => {}
-        },
-    }
+        }
+    })
 }
 
 /// Who dialled, and what.
@@ -89,8 +102,8 @@ struct Dialled {
 enum Secured {
     /// TLS ends here; with the route of the whole connection, where it has one.
     Terminated(Box<Accepted<TcpStream>>, Option<RawRoute>),
-    /// TLS ends at the app; with what was read.
-    Untouched(TcpStream, Option<Hostname>, Vec<u8>, RawRoute),
+    /// TLS ends at the app; with the name that was asked for, and what was read.
+    Untouched(TcpStream, (Option<Hostname>, Vec<u8>), RawRoute),
 }
 
 /// Reads the PROXY protocol header, which the listener's proxies have to send, and nobody else may.
@@ -141,20 +154,6 @@ async fn proxied(
         }
     }
     None
-}
-
-/// Passes a connection on with TLS and all.
-async fn pass(
-    context: &Context,
-    settings: &ListenerSettings,
-    dialled: Dialled,
-    (stream, route): (TcpStream, RawRoute),
-    (sni, hello): (Option<Hostname>, Vec<u8>),
-    drain: Watch,
-) {
-    let client = dialled.client(settings, None);
-    let sni = sni.as_ref().map(Hostname::as_str);
-    context.proxy.serve_raw(&client, route, stream, (sni, hello), drain).await;
 }
 
 /// Reads the ClientHello and, unless its name is passed on whole, finishes the handshake: within its deadline and
@@ -214,12 +213,12 @@ async fn secure(
     let hello = match Hello::read(&mut stream).await {
         Ok(hello) => hello,
         Err(HelloError::Foreign(foreign)) if let Some(route) = route(Some(&foreign.sni)).filter(passes) => {
-            return Ok(Secured::Untouched(stream, Some(foreign.sni), foreign.bytes, route));
+            return Ok(Secured::Untouched(stream, (Some(foreign.sni), foreign.bytes), route));
         }
         Err(error) => return Err(AcceptError::from_hello(error, stream).await),
     };
     match route(hello.sni.as_ref()) {
-        Some(route) if passes(&route) => Ok(Secured::Untouched(stream, hello.sni, hello.bytes, route)),
+        Some(route) if passes(&route) => Ok(Secured::Untouched(stream, (hello.sni, hello.bytes), route)),
         // A CA asks for a name by any name of its choice, and at any listener.
         None if matches!(settings.door, Door::Tls(_)) && !hello.only_offers(b"acme-tls/1") => {
             Err(acceptor.refuse(stream, hello).await)
@@ -232,8 +231,8 @@ async fn secure(
 }
 
 impl Dialled {
-    fn client(self, settings: &ListenerSettings, tls: Option<Tls>) -> Client {
-        Client::new(self.peer, self.port, Arc::clone(&settings.entrance), tls).with_local(self.local)
+    fn client(self, settings: &ListenerSettings, tls: Option<Tls>) -> Rc<Client> {
+        Rc::new(Client::new(self.peer, self.port, Arc::clone(&settings.entrance), tls).with_local(self.local))
     }
 }
 

@@ -162,8 +162,13 @@ impl Proxy {
     }
 
     /// Serves HTTP/1.1 over a connection until it ends.
-    pub async fn serve_http1<IO: Transport>(self: &Rc<Self>, client: &Client, io: IO, drain: crate::drain::Watch) {
-        http1::serve(self, client, io, drain).await;
+    pub fn serve_http1<IO: Transport>(
+        self: &Rc<Self>,
+        client: Rc<Client>,
+        io: IO,
+        drain: crate::drain::Watch,
+    ) -> impl Future<Output = ()> {
+        http1::serve(self, client, io, drain)
     }
 
     /// Answers plain HTTP that came to a TLS port, and closes.
@@ -172,13 +177,13 @@ impl Proxy {
     }
 
     /// Serves HTTP/2 over a connection until it ends.
-    pub async fn serve_http2<IO: Transport + 'static>(
+    pub fn serve_http2<IO: Transport + 'static>(
         self: &Rc<Self>,
         client: Rc<Client>,
         io: IO,
         drain: crate::drain::Watch,
-    ) {
-        http2::serve(self, client, io, drain).await;
+    ) -> impl Future<Output = ()> {
+        http2::serve(self, client, io, drain)
     }
 
     /// A request over HTTP/2 found no room.

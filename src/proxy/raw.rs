@@ -52,17 +52,19 @@ impl Proxy {
     /// drain waits for it.
     pub async fn serve_raw<IO: Transport>(
         &self,
-        client: &Client,
+        client: Rc<Client>,
         route: RawRoute,
         io: IO,
-        (sni, first): (Option<&str>, Vec<u8>),
+        (sni, first): (Option<Hostname>, Vec<u8>),
         drain: Watch,
     ) {
-        let mut passage = Passage::begin(self, client, &route, sni);
+        let mut passage = Passage::begin(self, &client, &route, sni.as_ref());
         let RawRoute { settings, .. } = &route;
         let deadline = self.timer.deadline();
         let backend = &route.route().backend;
-        let connected = connect(self, settings, backend, client, &deadline, &mut passage.record).await;
+        // On the heap, as it is large and soon over.
+        let connecting = Box::pin(connect(self, settings, backend, &client, &deadline, &mut passage.record));
+        let connected = connecting.await;
         match connected {
             Ok(connection) => {
                 connection.verdict().succeeded();
@@ -118,10 +120,10 @@ struct Passage<'a> {
 }
 
 impl<'a> Passage<'a> {
-    fn begin(proxy: &'a Proxy, client: &'a Client, route: &RawRoute, sni: Option<&str>) -> Self {
+    fn begin(proxy: &'a Proxy, client: &'a Client, route: &RawRoute, sni: Option<&Hostname>) -> Self {
         let mut record = Record::begin_raw(proxy, (Rc::clone(&route.settings), route.index));
-        let sni = sni.or_else(|| client.tls.as_ref()?.sni.as_ref().map(Hostname::as_str));
-        record.host = sni.map(ToOwned::to_owned);
+        let sni = sni.or_else(|| client.tls.as_ref()?.sni.as_ref());
+        record.host = sni.map(|sni| sni.as_str().to_owned());
         let protocol = if route.mode() == RouteMode::Tcp { "tcp" } else { "passthrough" };
         let bytes = proxy.metrics.raw_bytes(route.route());
         record.error = Some(("cut", None));

@@ -48,26 +48,36 @@ enum Next {
 }
 
 /// Serves requests until the connection ends.
-pub(super) async fn serve<IO: Transport>(proxy: &Rc<Proxy>, client: &Client, io: IO, mut drain: Watch) {
+///
+/// Not an `async fn`: that would keep the stream that it was given beside the one that it made of it, for as long as the
+/// connection lives.
+pub(super) fn serve<IO: Transport>(
+    proxy: &Rc<Proxy>,
+    client: Rc<Client>,
+    io: IO,
+    mut drain: Watch,
+) -> impl Future<Output = ()> {
     let wire = Rc::new(RefCell::new(Wire::new(io)));
-    let deadline = proxy.timer.deadline();
-    let mut head = RequestHead::default();
-    let stopped = drain.clone();
-    let mut drained = pin!(drain.signaled());
-    loop {
-        let next = match read_head(proxy, &wire, &mut head, &deadline, drained.as_mut()).await {
-            Ok(true) => Box::pin(one(proxy, client, &wire, &head, &deadline, &stopped)).await,
-            Ok(false) => Next::Close,
-            Err(failure) => {
-                head.begin(Method::GET, b"");
-                Box::pin(refuse(proxy, client, &wire, &head, &deadline, failure)).await
+    async move {
+        let deadline = proxy.timer.deadline();
+        let mut head = RequestHead::default();
+        let stopped = drain.clone();
+        let mut drained = pin!(drain.signaled());
+        loop {
+            let next = match read_head(proxy, &wire, &mut head, &deadline, drained.as_mut()).await {
+                Ok(true) => Box::pin(one(proxy, &client, &wire, &head, &deadline, &stopped)).await,
+                Ok(false) => Next::Close,
+                Err(failure) => {
+                    head.begin(Method::GET, b"");
+                    Box::pin(refuse(proxy, &client, &wire, &head, &deadline, failure)).await
+                }
+            };
+            match next {
+                Next::KeepAlive => {}
+                Next::Close => return linger(&wire, &deadline).await,
+                Next::Abort => return wire.borrow_mut().io.reset_on_drop(),
+                Next::Gone => return,
             }
-        };
-        match next {
-            Next::KeepAlive => {}
-            Next::Close => return linger(&wire, &deadline).await,
-            Next::Abort => return wire.borrow_mut().io.reset_on_drop(),
-            Next::Gone => return,
         }
     }
 }

@@ -54,22 +54,34 @@ pub(super) fn measured_head(response: &ResponseHead, length: u64) -> http::Respo
 }
 
 /// Serves streams until the connection ends.
-pub(super) async fn serve<IO: Transport + 'static>(proxy: &Rc<Proxy>, client: Rc<Client>, io: IO, mut drain: Watch) {
+///
+/// Not an `async fn`: that would keep the stream that it was given beside the one that it made of it, for as long as the
+/// connection lives.
+pub(super) fn serve<IO: Transport + 'static>(
+    proxy: &Rc<Proxy>,
+    client: Rc<Client>,
+    io: IO,
+    mut drain: Watch,
+) -> impl Future<Output = ()> {
     let settings = proxy.settings();
-    let deadline = proxy.timer.deadline();
     let allowance = Rc::new(Allowance::new(settings.limits.h2_resets));
     let windows = Rc::default();
     let guard = Rc::new(RefCell::new(Guard::new(Rc::clone(&allowance), Rc::clone(&windows))));
     let (io, flusher) = lazy(Watched::new(io, Rc::clone(&guard)));
+    let deadline = proxy.timer.deadline();
     deadline.set(settings.timeouts.handshake);
-    let handshake = builder(&settings).handshake::<_, Bytes>(io);
-    let Some(Ok(connection)) = deadline.bound(pin!(flushing(&flusher, handshake))).await else { return };
-    let drained = pin!(drain.signaled());
-    let watch = Frames { guard, allowance, windows, deadline: proxy.timer.deadline(), head: Cell::new(None) };
-    run(proxy, &client, connection, &flusher, &watch, &deadline, drained).await;
-    deadline.set(LINGER);
-    // Nothing is left to be done about a client that does not end its side.
-    let _ended = deadline.bound(poll_fn(|cx| flusher.poll_finish(cx))).await;
+    // On the heap, as it is large and soon over.
+    let handshake = Box::pin(builder(&settings).handshake::<_, Bytes>(io));
+    async move {
+        let Some(Ok(mut connection)) = deadline.bound(pin!(flushing(&flusher, handshake))).await else { return };
+        let drained = pin!(drain.signaled());
+        let watch = Frames { guard, allowance, windows, deadline: proxy.timer.deadline(), head: Cell::new(None) };
+        run(proxy, &client, &mut connection, &flusher, &watch, &deadline, drained).await;
+        drop(connection);
+        deadline.set(LINGER);
+        // Nothing is left to be done about a client that does not end its side.
+        let _ended = deadline.bound(poll_fn(|cx| flusher.poll_finish(cx))).await;
+    }
 }
 
 fn builder(settings: &Settings) -> Builder {
@@ -108,7 +120,7 @@ async fn flushing<IO: Transport, F: Future + Unpin>(flusher: &Flusher<IO>, mut f
 async fn run<IO: Transport + 'static>(
     proxy: &Rc<Proxy>,
     client: &Rc<Client>,
-    mut connection: Connection<Lazy<Watched<IO>>, Bytes>,
+    connection: &mut Connection<Lazy<Watched<IO>>, Bytes>,
     flusher: &Flusher<Watched<IO>>,
     frames: &Frames,
     deadline: &Deadline,
