@@ -17,12 +17,16 @@ use rustix::fs::sendfile;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 
 /// Heads are no longer than this, nor have they more fields than that.
 const HEAD: usize = 16 * 1024;
 const FIELDS: usize = 64;
 /// What is taken of a body, or given of a file, by one call.
 const MOST: usize = 1 << 20;
+
+/// A proxy connects for all its streams at once; whom there is no room for tries again after a second.
+const BACKLOG: i32 = 4096;
 
 const TINY: &str = "/tiny";
 const UPLOAD: &str = "/upload";
@@ -56,7 +60,12 @@ struct Backend {
 
 impl Backend {
     fn new(place: &Place) -> io::Result<Self> {
-        let (mut listener, poll) = (TcpListener::bind(place.address)?, Poll::new()?);
+        let socket = Socket::new(Domain::for_address(place.address), Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&place.address.into())?;
+        socket.listen(BACKLOG)?;
+        let (mut listener, poll) = (TcpListener::from_std(socket.into()), Poll::new()?);
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let answers = Answers::new(place)?;
         Ok(Self { listener, poll, connections: HashMap::new(), accepted: 0, answers })
