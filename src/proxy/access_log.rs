@@ -1,16 +1,14 @@
 //! The access log: a line a request, made on the worker, written by a thread of its own.
 
-use std::io::Write;
+use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, SystemTime};
 
-use prometheus::{IntCounter, IntGauge};
-use serde::Serialize;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use prometheus::IntGauge;
 use tokio::time::Instant;
 
+use super::access_line::Line;
+use super::access_queue::AccessLog;
 use super::asked::Asked;
 use super::client::Client;
 use super::{Proxy, Settings, Snapshot};
@@ -19,23 +17,9 @@ use crate::config;
 use crate::http1::RequestHead;
 use crate::route::Route;
 
-/// Lines that may wait for the writer; further ones are dropped and counted, so that a full disk stops nobody.
-const WAITING: usize = 16 * 1024;
-/// Lines are written together up to so many bytes.
-const BATCH: usize = 64 * 1024;
-
-/// Where lines go: cheap to clone, one a worker.
-#[derive(Clone, Debug)]
-pub struct AccessLog {
-    sender: SyncSender<Vec<u8>>,
-    readable: bool,
-    dropped: IntCounter,
-}
-
-/// The writing end.
-#[derive(Debug)]
-pub struct AccessSink {
-    receiver: Receiver<Vec<u8>>,
+thread_local! {
+    /// The line that is being made, so that none takes an allocation.
+    static LINE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// What is found out about a request while it is served.
@@ -65,81 +49,6 @@ struct UnderWay(IntGauge);
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.dec();
-    }
-}
-
-#[derive(Serialize)]
-struct Line<'a> {
-    timestamp: String,
-    level: &'static str,
-    message: &'static str,
-    request_id: String,
-    client: std::net::IpAddr,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    method: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    host: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    path: &'a str,
-    route: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    backend: Option<String>,
-    /// None for a connection that was passed on whole.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<u16>,
-    bytes_in: u64,
-    bytes_out: u64,
-    duration_ms: f64,
-    protocol: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tls: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sni: Option<&'a str>,
-    /// How a connection ended that was passed on whole.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    outcome: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ended_by: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<&'a str>,
-}
-
-impl AccessLog {
-    /// A log, readable for people or as JSON lines; `dropped` counts the lines that were not written.
-    #[must_use]
-    pub fn new(readable: bool, dropped: IntCounter) -> (Self, AccessSink) {
-        let (sender, receiver) = sync_channel(WAITING);
-        (Self { sender, readable, dropped }, AccessSink { receiver })
-    }
-}
-
-impl AccessLog {
-    fn send(&self, line: &Line<'_>) {
-        let text = if self.readable { line.readable() } else { line.json() };
-        if self.sender.try_send(text).is_err() {
-            self.dropped.inc();
-        }
-    }
-}
-
-impl AccessSink {
-    /// Writes lines until every [`AccessLog`] is gone; runs on a thread of its own. A line is written at once, and those
-    /// that come within `rest` after it together: a worker that serves many requests does not wake this thread for each.
-    pub fn write_to(self, mut writer: impl Write, rest: Duration) {
-        while let Ok(mut batch) = self.receiver.recv() {
-            while batch.len() < BATCH
-                && let Ok(line) = self.receiver.try_recv()
-            {
-                batch.extend_from_slice(&line);
-            }
-            // Nobody is left to tell where the log itself cannot be written.
-            let _unwritten = writer.write_all(&batch).and_then(|()| writer.flush());
-            if batch.len() < BATCH {
-                std::thread::sleep(rest);
-            }
-        }
     }
 }
 
@@ -185,8 +94,7 @@ impl Record {
         let route = self.route.as_ref().map(|(settings, index)| &*settings.routes.routes()[*index]);
         proxy.metrics.ended(route, self.status, took);
         if self.is_logged() {
-            let line = self.line(client, head, protocol, route, took.as_secs_f64() * 1000.0);
-            proxy.access.send(&line);
+            send(&proxy.access, &self.line(client, head, protocol, route, took));
         }
     }
 
@@ -197,8 +105,8 @@ impl Record {
         proxy.metrics.raw_ended(route, outcome);
         if self.is_logged() {
             let head = RequestHead::default();
-            let line = self.line(client, &head, protocol, route, took.as_secs_f64() * 1000.0);
-            proxy.access.send(&Line { message: "connection", outcome: Some(outcome), method: "", ..line });
+            let line = self.line(client, &head, protocol, route, took);
+            send(&proxy.access, &Line { message: "connection", outcome: Some(outcome), method: "", ..line });
         }
     }
 
@@ -218,23 +126,22 @@ impl Record {
         head: &'a RequestHead,
         protocol: &'static str,
         route: Option<&'a Route>,
-        duration_ms: f64,
+        took: Duration,
     ) -> Line<'a> {
         Line {
-            timestamp: OffsetDateTime::from(SystemTime::now()).format(&Rfc3339).unwrap_or_default(),
-            level: "INFO",
+            at: SystemTime::now(),
             message: "request",
-            request_id: format!("{:016x}", self.id),
+            id: self.id,
             client: super::headers::client_ip(head, client),
             method: head.method.as_str(),
             host: self.host.as_deref().unwrap_or(""),
             path: std::str::from_utf8(head.target()).unwrap_or(""),
             route: route.map_or("", |route| &route.name),
-            backend: self.endpoint.as_ref().map(ToString::to_string),
+            backend: self.endpoint.as_ref(),
             status: (self.status != 0).then_some(self.status),
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
-            duration_ms: (duration_ms * 1000.0).round() / 1000.0,
+            took,
             protocol,
             tls: client.tls.as_ref().map(|tls| tls.version),
             sni: client.tls.as_ref().and_then(|tls| tls.sni.as_ref()).map(crate::names::Hostname::as_str),
@@ -246,30 +153,14 @@ impl Record {
     }
 }
 
-impl Line<'_> {
-    fn json(&self) -> Vec<u8> {
-        let mut text = serde_json::to_vec(self).unwrap_or_default();
-        text.push(b'\n');
-        text
+fn send(log: &AccessLog, line: &Line<'_>) {
+    let mut text = LINE.take();
+    text.clear();
+    if log.is_readable() {
+        line.write_readable(&mut text);
+    } else {
+        line.write_json(&mut text);
     }
-
-    fn readable(&self) -> Vec<u8> {
-        let time = self.timestamp.get(11..19).unwrap_or("");
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let Self { method, host, path, bytes_in, bytes_out, duration_ms, protocol, route, .. } = self;
-        let to = self.backend.as_deref().unwrap_or("-");
-        let error = match (self.error, self.detail) {
-            (Some(error), Some(detail)) => format!("  {error}: {detail}"),
-            (Some(error), None) => format!("  {error}"),
-            _ => String::new(),
-        };
-        let Some(status) = self.status else {
-            let tls = if self.tls.is_some() { "tls → " } else { "" };
-            let ended = self.ended_by.map_or_else(String::new, |side| format!("  ended by the {side}"));
-            return format!("{time} --- {route}  {bytes_in} B in, {bytes_out} B out in {duration_ms:.1} ms  {tls}{protocol} → {to}{ended}{error}\n")
-                .into_bytes();
-        };
-        format!("{time} {status} {method} {scheme}://{host}{path}  {bytes_out} B in {duration_ms:.1} ms  {protocol} → {to}{error}\n")
-            .into_bytes()
-    }
+    log.put(&text);
+    LINE.set(text);
 }

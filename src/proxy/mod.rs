@@ -3,7 +3,9 @@
 //! [`http1`] and [`http2`] are the doors: they know how a client speaks. [`forward`] knows neither: it takes a
 //! parsed head and a body, and gives back an answer. Everything here belongs to one worker.
 
+mod access_line;
 mod access_log;
+mod access_queue;
 mod asked;
 mod attempts;
 mod client;
@@ -34,7 +36,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Cache};
 
-pub use access_log::{AccessLog, AccessSink};
+pub use access_queue::{AccessLog, AccessSink};
 pub use client::{Client, Entrance, Tls};
 pub(crate) use fate::folded;
 pub use metrics::ProxyMetrics;
