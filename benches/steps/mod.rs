@@ -62,6 +62,7 @@ pub(crate) const STEPS: &[Step] = &[
     ("parse a response head", parse_answer),
     ("response head to HTTP/1.1", answer_to_http1),
     ("response head to HTTP/2", answer_to_http2),
+    ("line of the access log", access_line),
 ];
 
 fn name(n: usize) -> String {
@@ -149,9 +150,33 @@ fn find_route() -> Box<dyn FnMut()> {
 /// Host and target checked, route found, headers rewritten, head written.
 fn request_to_backend() -> Box<dyn FnMut()> {
     let table = routes();
+    let (head, client) = (request(), client());
+    let mut out = Vec::new();
+    Box::new(move || {
+        out.clear();
+        assert!(measured::request_to_backend(black_box(&head), &client, &table, &mut out));
+        black_box(&out);
+    })
+}
+
+fn access_line() -> Box<dyn FnMut()> {
+    let (head, client, name) = (request(), client(), name(1));
+    let mut out = Vec::new();
+    Box::new(move || {
+        out.clear();
+        measured::access_line(black_box(&head), &client, &name, &mut out);
+        black_box(&out);
+    })
+}
+
+fn request() -> RequestHead {
     let text = REQUEST.replace("HOST", &name(1));
     let mut head = RequestHead::default();
     head.read(text.as_bytes(), &LIMITS).expect("a head");
+    head
+}
+
+fn client() -> Client {
     let entrance = Entrance { listener: LISTENER, port: 443, trusted_proxies: [].into(), default_route: None };
     let tls = Tls {
         sni: None,
@@ -161,13 +186,7 @@ fn request_to_backend() -> Box<dyn FnMut()> {
         resumed: false,
         certificate: None,
     };
-    let client = Client::new(([192, 0, 2, 7], 50_000).into(), 443, Arc::new(entrance), Some(tls));
-    let mut out = Vec::new();
-    Box::new(move || {
-        out.clear();
-        assert!(measured::request_to_backend(black_box(&head), &client, &table, &mut out));
-        black_box(&out);
-    })
+    Client::new(([192, 0, 2, 7], 50_000).into(), 443, Arc::new(entrance), Some(tls))
 }
 
 fn answer() -> ResponseHead {

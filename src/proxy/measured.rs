@@ -1,6 +1,9 @@
 //! The steps of a request that `benches/` measures one by one: what a door does between parsing and writing, without
 //! its connection. For benches alone; nothing here serves a request.
 
+use std::time::{Duration, SystemTime};
+
+use super::access_line::Line;
 use super::asked::Asked;
 use super::client::Client;
 use super::{headers, http1, http2};
@@ -28,4 +31,31 @@ pub fn answer_to_http1(head: &ResponseHead, length: u64, out: &mut Vec<u8>) {
 #[must_use]
 pub fn answer_to_http2(head: &ResponseHead, length: u64) -> http::Response<()> {
     http2::measured_head(head, length)
+}
+
+/// Appends the access log's line of an answered request to `out`, as JSON.
+pub fn access_line(head: &RequestHead, client: &Client, host: &str, out: &mut Vec<u8>) {
+    let line = Line {
+        at: SystemTime::now(),
+        message: "request",
+        id: 0x9e37_79b9_7f4a_7c15,
+        client: headers::client_ip(head, client),
+        method: head.method.as_str(),
+        host,
+        path: std::str::from_utf8(head.target()).unwrap_or(""),
+        route: host,
+        backend: None,
+        status: Some(200),
+        bytes_in: 0,
+        bytes_out: 1024,
+        took: Duration::from_micros(412),
+        protocol: "HTTP/1.1",
+        tls: client.tls.as_ref().map(|tls| tls.version),
+        sni: Some(host),
+        outcome: None,
+        ended_by: None,
+        error: None,
+        detail: None,
+    };
+    line.write_json(out);
 }
