@@ -17,6 +17,7 @@ mod forward;
 mod headers;
 mod http1;
 mod http2;
+mod json;
 mod lazy;
 #[doc(hidden)]
 pub mod measured;
