@@ -23,4 +23,4 @@ pub use head::{HeadError, HeadLimits, Progress};
 pub(crate) use head::{empty_lines, is_name};
 pub use request::RequestHead;
 pub use response::ResponseHead;
-pub use write::{chunk_head, chunk_trailers, decimal, field, last_chunk, number};
+pub use write::{chunk_head, chunk_trailers, field, last_chunk, number};

@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::json::{decimal, digits, hexadecimal, ip, key, number, plain, text};
+use super::json::{digits, hexadecimal, ip, key, number, plain, text};
 use crate::backend::BackendAddress;
+use crate::http1;
 
 /// What a line tells. A text that is empty and an `Option` that is none are left out.
 #[derive(Clone, Debug)]
@@ -61,7 +62,7 @@ impl Line<'_> {
             Some(BackendAddress::Socket(SocketAddr::V4(address))) => plain(out, key!("backend"), |out| {
                 ip(out, (*address.ip()).into());
                 out.push(b':');
-                decimal(out, address.port());
+                http1::number(out, address.port());
             }),
             Some(backend) => text(out, key!("backend"), &backend.to_string()),
             None => {}

@@ -3,6 +3,8 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 
+use crate::http1;
+
 /// A key as it stands behind another field.
 macro_rules! key {
     ($name:literal) => {
@@ -36,11 +38,7 @@ pub(super) fn plain(out: &mut Vec<u8>, key: &str, write: impl FnOnce(&mut Vec<u8
 
 pub(super) fn number(out: &mut Vec<u8>, key: &str, value: impl itoa::Integer) {
     out.extend_from_slice(key.as_bytes());
-    decimal(out, value);
-}
-
-pub(super) fn decimal(out: &mut Vec<u8>, value: impl itoa::Integer) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    http1::number(out, value);
 }
 
 /// With zeroes in front to so many digits, which the number does not exceed.
@@ -60,7 +58,7 @@ pub(super) fn ip(out: &mut Vec<u8>, address: IpAddr) {
                 if n > 0 {
                     out.push(b'.');
                 }
-                decimal(out, octet);
+                http1::number(out, octet);
             }
         }
         // Into memory: nothing can fail.

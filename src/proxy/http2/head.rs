@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, req
 use super::super::failure::Failure;
 use super::super::headers;
 use crate::config::Limits;
-use crate::http1::{self, Framing, HeadError, RequestHead, ResponseHead, is_name, request_framing};
+use crate::http1::{Framing, HeadError, RequestHead, ResponseHead, is_name, request_framing};
 
 /// Puts a stream's head in the form that all doors share (RFC 9113 §8.2, §8.3), under the limits that all share.
 pub(super) fn read_head(
@@ -114,7 +114,5 @@ pub(super) fn http_head(head: &ResponseHead, framing: Framing) -> Response<()> {
 
 /// Says how long the body is.
 pub(super) fn insert_length(map: &mut HeaderMap, length: u64) {
-    if let Ok(length) = HeaderValue::from_bytes(http1::decimal(length, &mut [0; 20])) {
-        map.insert(http::header::CONTENT_LENGTH, length);
-    }
+    map.insert(http::header::CONTENT_LENGTH, HeaderValue::from(length));
 }
