@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use prometheus::IntCounter;
 
-/// Bytes that may wait for the writer; further lines are dropped and counted, so that a full disk stops nobody.
+/// Bytes that may wait of a worker; further lines are dropped and counted, so that a full disk stops nobody.
 const ROOM: usize = 4 * 1024 * 1024;
 /// So much is worth a write by itself. What is kept of a larger buffer, too.
 const BATCH: usize = 64 * 1024;
 
-/// Where lines go: cheap to clone, one a worker.
-#[derive(Clone, Debug)]
+/// Where lines go. Each clone, one a worker, has a buffer of its own, so that no worker writes to what another reads.
+#[derive(Debug)]
 pub struct AccessLog {
-    waiting: Waiting,
+    own: Buffer,
+    all: Buffers,
     /// A token is there, or the writer is awake, whenever something waits.
     wake: SyncSender<()>,
     readable: bool,
@@ -25,21 +26,22 @@ pub struct AccessLog {
 /// The writing end.
 #[derive(Debug)]
 pub struct AccessSink {
-    waiting: Waiting,
+    all: Buffers,
     woken: Receiver<()>,
 }
 
 /// Lines, one behind the other: no allocation for each, and few places in the caches.
-#[derive(Clone, Debug, Default)]
-struct Waiting(Arc<Mutex<Vec<u8>>>);
+type Buffer = Arc<Mutex<Vec<u8>>>;
+type Buffers = Arc<Mutex<Vec<Buffer>>>;
 
 impl AccessLog {
     /// A log, readable for people or as JSON lines; `dropped` counts the lines that were not written.
     #[must_use]
     pub fn new(readable: bool, dropped: IntCounter) -> (Self, AccessSink) {
-        let waiting = Waiting::default();
+        let all = Buffers::default();
         let (wake, woken) = sync_channel(1);
-        (Self { waiting: waiting.clone(), wake, readable, dropped }, AccessSink { waiting, woken })
+        let own = added(&all);
+        (Self { own, all: Arc::clone(&all), wake, readable, dropped }, AccessSink { all, woken })
     }
 
     /// Whether lines are for people, not JSON.
@@ -49,7 +51,7 @@ impl AccessLog {
 
     /// Puts a whole line behind the others.
     pub(super) fn put(&self, line: &[u8]) {
-        let mut waiting = self.waiting.lock();
+        let mut waiting = lock(&self.own);
         if waiting.len() + line.len() > ROOM {
             self.dropped.inc();
             return;
@@ -64,6 +66,19 @@ impl AccessLog {
     }
 }
 
+impl Clone for AccessLog {
+    fn clone(&self) -> Self {
+        let Self { all, wake, readable, dropped, .. } = self;
+        Self {
+            own: added(all),
+            all: Arc::clone(all),
+            wake: wake.clone(),
+            readable: *readable,
+            dropped: dropped.clone(),
+        }
+    }
+}
+
 impl AccessSink {
     /// Writes lines until every [`AccessLog`] is gone; runs on a thread of its own. A line is written at once, and those
     /// that come within `rest` after it together: a worker that serves many requests does not wake this thread for each.
@@ -71,26 +86,49 @@ impl AccessSink {
         let mut batch = Vec::new();
         while self.woken.recv().is_ok() {
             loop {
-                std::mem::swap(&mut batch, &mut *self.waiting.lock());
-                if batch.is_empty() {
-                    break;
+                let written = self.write_once(&mut batch, &mut writer);
+                match written {
+                    0 => break,
+                    1..BATCH => std::thread::sleep(rest),
+                    BATCH.. => {}
                 }
+            }
+        }
+    }
+
+    /// Writes what every worker has; how many bytes that was.
+    fn write_once(&self, batch: &mut Vec<u8>, writer: &mut impl Write) -> usize {
+        let mut written = 0;
+        for buffer in self.buffers() {
+            std::mem::swap(batch, &mut lock(&buffer));
+            if !batch.is_empty() {
                 // Nobody is left to tell where the log itself cannot be written.
-                let _unwritten = writer.write_all(&batch).and_then(|()| writer.flush());
-                if batch.len() < BATCH {
-                    std::thread::sleep(rest);
-                }
+                let _unwritten = writer.write_all(batch).and_then(|()| writer.flush());
+                written += batch.len();
                 batch.clear();
                 batch.shrink_to(BATCH);
             }
         }
+        written
+    }
+
+    /// All, but for those that nobody will write to again.
+    fn buffers(&self) -> Vec<Buffer> {
+        let mut all = lock(&self.all);
+        all.retain(|buffer| Arc::strong_count(buffer) > 1 || !lock(buffer).is_empty());
+        all.clone()
     }
 }
 
-impl Waiting {
-    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn added(all: &Buffers) -> Buffer {
+    let own = Buffer::default();
+    lock(all).push(Arc::clone(&own));
+    own
+}
+
+/// A thread that panicked left whole lines.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -130,15 +168,32 @@ mod tests {
         log.put(b"first\n");
         assert_eq!(written.recv().expect("a write"), b"first\n");
         log.put(b"second\n");
-        log.clone().put(b"third\n");
+        log.put(b"third\n");
+        // Of a worker that is gone by the time that its line is written.
+        log.clone().put(b"fourth\n");
         permit.send(()).expect("the writer waits");
-        assert_eq!(written.recv().expect("a write"), b"second\nthird\n");
-        permit.send(()).expect("the writer waits");
+        for expected in ["second\nthird\n", "fourth\n"] {
+            assert_eq!(written.recv().expect("a write"), expected.as_bytes());
+            permit.send(()).expect("the writer waits");
+        }
         log.put(b"last\n");
         drop(log);
         assert_eq!(written.recv().expect("a write"), b"last\n");
         permit.send(()).expect("the writer waits");
         writer.join().expect("it ends with the last log");
+    }
+
+    #[test]
+    fn what_a_worker_that_is_gone_had_is_not_kept() {
+        let (log, sink) = AccessLog::new(false, dropped());
+        for _ in 0..3 {
+            log.clone().put(b"line\n");
+        }
+        let mut out = Vec::new();
+        assert_eq!((sink.buffers().len(), sink.write_once(&mut Vec::new(), &mut out)), (4, 15));
+        assert_eq!(sink.buffers().len(), 1);
+        log.put(b"more\n");
+        assert_eq!(sink.write_once(&mut Vec::new(), &mut out), 5);
     }
 
     #[test]
