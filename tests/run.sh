@@ -14,6 +14,7 @@ certbot   certbot
 caddy     caddy
 lego      lego
 h2load    nghttp2-client
+wrk       wrk
 nginx     nginx-light
 redis-server redis-server
 redis-cli redis-tools
