@@ -165,20 +165,21 @@ mod tests {
         let (writes, written) = sync_channel(0);
         let (permit, permits) = sync_channel(0);
         let writer = std::thread::spawn(move || sink.write_to(Slow { writes, permits }, Duration::ZERO));
+        let next = || written.recv_timeout(Duration::from_secs(20)).expect("a write");
         log.put(b"first\n");
-        assert_eq!(written.recv().expect("a write"), b"first\n");
+        assert_eq!(next(), b"first\n");
         log.put(b"second\n");
         log.put(b"third\n");
         // Of a worker that is gone by the time that its line is written.
         log.clone().put(b"fourth\n");
         permit.send(()).expect("the writer waits");
         for expected in ["second\nthird\n", "fourth\n"] {
-            assert_eq!(written.recv().expect("a write"), expected.as_bytes());
+            assert_eq!(next(), expected.as_bytes());
             permit.send(()).expect("the writer waits");
         }
         log.put(b"last\n");
         drop(log);
-        assert_eq!(written.recv().expect("a write"), b"last\n");
+        assert_eq!(next(), b"last\n");
         permit.send(()).expect("the writer waits");
         writer.join().expect("it ends with the last log");
     }
