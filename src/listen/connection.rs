@@ -246,3 +246,29 @@ fn tls(info: &TlsInfo) -> Tls {
         certificate: info.certificate.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::proxy::Proxy;
+    use crate::tls::Stream;
+
+    use super::*;
+
+    /// Of the future that a function of such arguments makes, in bytes.
+    fn size<Arguments, F: Future>(_: impl FnOnce(Arguments) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    type Served = (&'static Rc<Proxy>, Rc<Client>, Stream<TcpStream>, Watch);
+
+    /// There is one of the first and one of the others for each idle connection: whoever lets them grow should mean to.
+    #[test]
+    fn a_connection_that_waits_is_small() {
+        type Begun = (&'static Context, &'static Listener, TcpStream, SocketAddr, Watch);
+        let begun =
+            size(|(context, listener, stream, peer, drain): Begun| serve(context, listener, stream, peer, drain));
+        let http1 = size(|(proxy, client, io, drain): Served| proxy.serve_http1(client, io, drain));
+        let http2 = size(|(proxy, client, io, drain): Served| proxy.serve_http2(client, io, drain));
+        assert!(begun <= 64 && http1 <= 640 && http2 <= 1856, "{begun}, {http1}, {http2} bytes");
+    }
+}
