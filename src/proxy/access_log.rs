@@ -1,6 +1,5 @@
 //! The access log: a line a request, made on the worker, written by a thread of its own.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
@@ -16,11 +15,6 @@ use crate::backend::BackendAddress;
 use crate::config;
 use crate::http1::RequestHead;
 use crate::route::Route;
-
-thread_local! {
-    /// The line that is being made, so that none takes an allocation.
-    static LINE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
 
 /// What is found out about a request while it is served.
 #[derive(Debug)]
@@ -154,13 +148,5 @@ impl Record {
 }
 
 fn send(log: &AccessLog, line: &Line<'_>) {
-    let mut text = LINE.take();
-    text.clear();
-    if log.is_readable() {
-        line.write_readable(&mut text);
-    } else {
-        line.write_json(&mut text);
-    }
-    log.put(&text);
-    LINE.set(text);
+    log.put(|out| if log.is_readable() { line.write_readable(out) } else { line.write_json(out) });
 }

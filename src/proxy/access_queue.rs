@@ -49,17 +49,18 @@ impl AccessLog {
         self.readable
     }
 
-    /// Puts a whole line behind the others.
-    pub(super) fn put(&self, line: &[u8]) {
+    /// Has a whole line written behind the others.
+    pub(super) fn put(&self, write: impl FnOnce(&mut Vec<u8>)) {
         let mut waiting = lock(&self.own);
-        if waiting.len() + line.len() > ROOM {
+        let before = waiting.len();
+        write(&mut waiting);
+        if waiting.len() > ROOM {
+            waiting.truncate(before);
             self.dropped.inc();
             return;
         }
-        let is_first = waiting.is_empty();
-        waiting.extend_from_slice(line);
         drop(waiting);
-        if is_first {
+        if before == 0 {
             // A token that is there already does as well; without a writer there is nobody to wake.
             let _ = self.wake.try_send(());
         }
@@ -126,7 +127,7 @@ fn added(all: &Buffers) -> Buffer {
     own
 }
 
-/// A thread that panicked left whole lines.
+/// Whatever a thread that panicked left is written.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -155,6 +156,10 @@ mod tests {
         }
     }
 
+    fn put(log: &AccessLog, line: &[u8]) {
+        log.put(|out| out.extend_from_slice(line));
+    }
+
     fn dropped() -> IntCounter {
         IntCounter::new("dropped", "Lines.").expect("a counter")
     }
@@ -166,18 +171,18 @@ mod tests {
         let (permit, permits) = sync_channel(0);
         let writer = std::thread::spawn(move || sink.write_to(Slow { writes, permits }, Duration::ZERO));
         let next = || written.recv_timeout(Duration::from_secs(20)).expect("a write");
-        log.put(b"first\n");
+        put(&log, b"first\n");
         assert_eq!(next(), b"first\n");
-        log.put(b"second\n");
-        log.put(b"third\n");
+        put(&log, b"second\n");
+        put(&log, b"third\n");
         // Of a worker that is gone by the time that its line is written.
-        log.clone().put(b"fourth\n");
+        put(&log.clone(), b"fourth\n");
         permit.send(()).expect("the writer waits");
         for expected in ["second\nthird\n", "fourth\n"] {
             assert_eq!(next(), expected.as_bytes());
             permit.send(()).expect("the writer waits");
         }
-        log.put(b"last\n");
+        put(&log, b"last\n");
         drop(log);
         assert_eq!(next(), b"last\n");
         permit.send(()).expect("the writer waits");
@@ -188,12 +193,12 @@ mod tests {
     fn what_a_worker_that_is_gone_had_is_not_kept() {
         let (log, sink) = AccessLog::new(false, dropped());
         for _ in 0..3 {
-            log.clone().put(b"line\n");
+            put(&log.clone(), b"line\n");
         }
         let mut out = Vec::new();
         assert_eq!((sink.buffers().len(), sink.write_once(&mut Vec::new(), &mut out)), (4, 15));
         assert_eq!(sink.buffers().len(), 1);
-        log.put(b"more\n");
+        put(&log, b"more\n");
         assert_eq!(sink.write_once(&mut Vec::new(), &mut out), 5);
     }
 
@@ -203,7 +208,7 @@ mod tests {
         let line = [&[b'x'; 1022][..], b"\n"].concat();
         let fit = ROOM / line.len();
         for _ in 0..fit + 3 {
-            log.put(&line);
+            put(&log, &line);
         }
         assert_eq!(log.dropped.get(), 3);
         drop(log);
